@@ -1,0 +1,99 @@
+//! The baseline: what the training data looked like, as counts on a frozen grid.
+//!
+//! Place in the flow: built once from a training file, loaded at start, immutable. It owns the
+//! [`Shape`] of every watched column and is the only maker of an empty [`ModelSummary`], so the
+//! summaries of a model always agree in shape. Pure, but for reading and writing its file.
+//!
+//! Invariant: a baseline is identified by the hash of its content; equal ids mean equal grids, equal
+//! counts and equal reference windows.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::event::{ColumnSpec, Span, Timestamp};
+use crate::summary::{ColumnSummary, Latency, ModelSummary, Rows, Shape};
+
+/// The training reference of one model version.
+#[derive(Debug, Clone)]
+pub struct Baseline {
+    /// Hash of the content.
+    pub id: BaselineId,
+    /// The model it belongs to, if that was said when it was built.
+    pub model: Option<String>,
+    /// The model's version, if that was said.
+    pub version: Option<String>,
+    /// Number of training rows.
+    pub rows: u64,
+    /// The watched columns, features first.
+    pub columns: Vec<Column>,
+    /// The training rows cut by their own event time, if a timestamp column was named.
+    pub reference: Option<Reference>,
+    /// What was noticed while building, for people: degenerate columns, ignored columns.
+    pub notes: Vec<String>,
+}
+
+/// A watched column with its shape and its training counts.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Name, role and kind.
+    pub spec: ColumnSpec,
+    /// What values are counted on.
+    pub shape: Shape,
+    /// The counts of the training rows.
+    pub summary: ColumnSummary,
+}
+
+/// The training rows in panes of event time. Reference windows of any length that is a multiple of the
+/// pane are unions of them.
+#[derive(Debug, Clone)]
+pub struct Reference {
+    /// Length of a pane.
+    pub pane: Span,
+    /// Start and counts of each pane that holds rows, ascending.
+    pub panes: Vec<(Timestamp, ModelSummary)>,
+    /// Rows whose timestamp could not be read or lay in panes over the limit.
+    pub rows_left_out: u64,
+}
+
+/// SHA-256 of a baseline's content.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct BaselineId(pub [u8; 32]);
+
+impl fmt::Display for BaselineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for BaselineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BaselineId({self})")
+    }
+}
+
+impl Serialize for BaselineId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Baseline {
+    /// A summary of nothing, on this baseline's shapes.
+    pub fn empty_summary(&self) -> ModelSummary {
+        ModelSummary {
+            rows: Rows::default(),
+            latency: Latency::default(),
+            columns: self.columns.iter().map(|column| column.shape.empty()).collect(),
+        }
+    }
+
+    /// The watched columns.
+    pub fn specs(&self) -> impl Iterator<Item = &ColumnSpec> {
+        self.columns.iter().map(|column| &column.spec)
+    }
+}
+
+/// A baseline that many threads read.
+pub type SharedBaseline = Arc<Baseline>;

@@ -1,0 +1,72 @@
+//! Driftline is a sidecar that tells a team, while it happens and with a stated false-alarm
+//! rate, that the data under a deployed model no longer looks like its training data; that
+//! starts the retraining, and checks that it helped.
+//!
+//! # The way of the data
+//!
+//! ```text
+//!  source ──► event ──► summary ──► baseline ──► window ──► drift ──► verdict ──► incident ──► notify
+//! (Kafka,    (bytes to  (counts)   (whose grid  (event-    (statistics (budget,    (open,       (Slack,
+//!  files)     Arrow                 they are    time       of two      floor)      update,       PagerDuty,
+//!             columns)              counted     panes,     summaries)              resolve,      webhooks)
+//!                                   on)         watermark)                         retrain)
+//!    └ poll thread ┘└──── worker pool ────┘└──────────── one owner: Monitor ────────────┘    └ outbox workers
+//!                                                           │ Commit: positions + panes + windows
+//!                                                           ▼         + incidents + outbox, one transaction
+//!                                                         store ──► serve (API, metrics)
+//! ```
+//!
+//! A batch of records is decoded and counted by a pool of workers; that part is a pure function,
+//! so it is parallel. The one owner, [`monitor::Monitor`], only adds integers, closes windows when
+//! the watermark passes them, and says what must become durable. The application writes that in
+//! one transaction, and only then do Kafka's offsets and the notifications move.
+//!
+//! # Invariants
+//!
+//! 1. **Every event counts exactly once in its window.** Positions and counts become durable
+//!    together or not at all; start-up seeks to the stored positions, never to the group's.
+//! 2. **Nothing is dropped silently.** What reaches no window is counted with a reason and kept as
+//!    a dead letter with its topic, partition and offset.
+//! 3. **The core is deterministic.** From [`event`] to [`monitor`] there is no I/O, no clock, no
+//!    task, no lock and no randomness; time is an argument. The same records give the same windows,
+//!    incidents and notification ids in any interleaving of the partitions.
+//! 4. **Nothing leaves the process before it is durable.** A notification exists only as a row of
+//!    the outbox.
+//! 5. **Everything is bounded**, and each bound is written where it is enforced.
+//!
+//! # Glossary
+//!
+//! - **event time**: when the event happened, from the record itself; **arrival**: when it reached us.
+//! - **pane**: the smallest slice of event time that is counted on its own. A **window** is a run of
+//!   panes; it is *tumbling* when it slides by its length, *sliding* when it slides by less.
+//! - **watermark**: the event time up to which a partition is taken to be complete; the smallest over
+//!   the partitions closes windows. **Allowed lateness**: how far behind the watermark an event may be
+//!   and still be counted.
+//! - **baseline** (or reference): what the training data looked like, as counts on a grid.
+//!   **Current**: the window that is compared with it.
+//! - **column**: what is watched: a *feature*, the *prediction*, a *score*, the *label*.
+//! - **segment**: a value of the one column by which a model's windows are also split.
+//! - **statistic**, **p-value**, **effect**: what a drift test gives; a **verdict** is what a window's
+//!   scores mean within the **false-alarm budget**; an **incident** is a model's drift from its first
+//!   alarm to its resolution; a **notification** is one change of an incident for one channel; the
+//!   **outbox** holds notifications until they are delivered or become **dead letters**.
+//!
+//! # Modules, in the order data flows
+//!
+//! A module uses those above it in the list and none below it; `tests/layers.rs` holds this.
+
+pub mod event;
+pub mod summary;
+pub mod baseline;
+pub mod window;
+pub mod drift;
+pub mod verdict;
+pub mod incident;
+pub mod monitor;
+pub mod source;
+pub mod store;
+pub mod notify;
+pub mod serve;
+pub mod config;
+pub mod app;
+pub mod cli;

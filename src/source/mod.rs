@@ -1,0 +1,44 @@
+//! Sources: where records come from.
+//!
+//! Place in the flow: the first step. A source hands over the records of one partition at a time, in
+//! offset order, and says what else a consumer must know: which partitions it was given or lost, and
+//! which are read to their end. I/O.
+//!
+//! Invariant: between two [`SourceEvent::Assigned`] of a partition every record from the start position
+//! on is handed over once, in order.
+//!
+//! To add a source: one file here and a line in [`SOURCES`].
+
+use crate::event::decode::{Mapping, RecordLimits};
+use crate::event::{Origin, RawBatch};
+
+/// One topic, and where in its records each thing is.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// The topic's name.
+    pub topic: String,
+    /// The row of [`DECODERS`](crate::event::decode::DECODERS).
+    pub format: String,
+    /// Where each thing is.
+    pub mapping: Mapping,
+    /// Bounds on one record.
+    pub limits: RecordLimits,
+}
+
+/// What a source says, in the order it happened.
+#[derive(Debug)]
+pub enum SourceEvent {
+    /// Records of one partition.
+    Records(RawBatch),
+    /// These partitions are ours from now on, to be read from these offsets.
+    Assigned(Vec<(Origin, i64)>),
+    /// These partitions are no longer ours. The source waits for `done` to be dropped or sent to (with a
+    /// deadline) before it lets them go, so that what was read is made durable first.
+    Revoked(Vec<Origin>, std::sync::mpsc::Sender<()>),
+    /// This partition is read to its end, and the next record will have this offset.
+    AtEnd(Origin, i64),
+    /// Records of this partition were lost before we read them (retention): from, to.
+    Gap(Origin, i64, i64),
+    /// The source cannot go on.
+    Failed(String),
+}
