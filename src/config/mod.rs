@@ -5,14 +5,11 @@
 //! Two steps, no half-resolved state: the TOML document with its spans is checked key by key and every
 //! mistake is collected; only a document without mistakes becomes a [`Config`].
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use secrecy::SecretString;
-
 use crate::notify::ChannelSettings;
-use crate::source::Stream;
+use crate::source::{KafkaSettings, Stream};
 use crate::{incident, verdict, window};
 
 /// What the service runs on.
@@ -23,7 +20,7 @@ pub struct Config {
     /// The process.
     pub service: Service,
     /// Where records come from; `None` when only files are read.
-    pub kafka: Option<Kafka>,
+    pub kafka: Option<KafkaSettings>,
     /// Topics and where in their records each thing is.
     pub streams: Vec<Stream>,
     /// The models that are watched.
@@ -47,30 +44,6 @@ pub struct Service {
     pub dead_letters_max: u64,
     /// How long closed windows are kept, by the end of the window against the newest.
     pub history: crate::event::Span,
-}
-
-/// The Kafka connection.
-#[derive(Debug, Clone)]
-pub struct Kafka {
-    /// `host:port,host:port`.
-    pub brokers: String,
-    /// The consumer group: for rebalancing and lag tools; positions come from the store.
-    pub group: String,
-    /// Where to begin on a partition that nobody has read before.
-    pub offset_reset: OffsetReset,
-    /// Any librdkafka option; values may be secrets.
-    pub options: BTreeMap<String, SecretString>,
-}
-
-/// Where to begin on a partition without a position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OffsetReset {
-    /// At the oldest record.
-    Earliest,
-    /// At the newest record.
-    Latest,
-    /// Refuse to begin.
-    Error,
 }
 
 /// A watched model.

@@ -86,3 +86,39 @@ pub trait Channel: Send + Sync {
     /// Says what an answer means.
     fn classify(&self, response: &Response) -> Delivery;
 }
+
+/// A notification that waits for delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    /// The message.
+    pub notification: Notification,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// When it was put into the outbox, by the wall clock.
+    pub created_at: Timestamp,
+}
+
+/// The outbox, as delivery sees it: a port, implemented by the [store](crate::store) and, in tests, in
+/// memory. Calls are short and blocking.
+pub trait Outbox: Send + Sync {
+    /// The first waiting notification of each incident for this channel, if it is due: oldest first, at
+    /// most `limit`. A later one of the same incident is not given before the earlier has ended.
+    fn due(&self, channel: &str, now: Timestamp, limit: usize) -> Result<Vec<Waiting>, OutboxError>;
+
+    /// When the next one becomes due; `None` when nothing waits.
+    fn next_due(&self, channel: &str) -> Result<Option<Timestamp>, OutboxError>;
+
+    /// The receiver has it.
+    fn delivered(&self, id: &str, now: Timestamp) -> Result<(), OutboxError>;
+
+    /// To be tried again; counts an attempt.
+    fn retry(&self, id: &str, not_before: Timestamp, reason: &str) -> Result<(), OutboxError>;
+
+    /// Given up; counts an attempt.
+    fn dead(&self, id: &str, now: Timestamp, reason: &str) -> Result<(), OutboxError>;
+}
+
+/// The outbox could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("outbox: {0}")]
+pub struct OutboxError(#[source] pub Box<dyn std::error::Error + Send + Sync>);

@@ -9,6 +9,10 @@
 //!
 //! To add a source: one file here and a line in [`SOURCES`].
 
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
+
 use crate::event::decode::{Mapping, RecordLimits};
 use crate::event::{Origin, RawBatch};
 
@@ -41,4 +45,28 @@ pub enum SourceEvent {
     Gap(Origin, i64, i64),
     /// The source cannot go on.
     Failed(String),
+}
+
+/// The Kafka connection.
+#[derive(Debug, Clone)]
+pub struct KafkaSettings {
+    /// `host:port,host:port`.
+    pub brokers: String,
+    /// The consumer group: for rebalancing and lag tools; positions come from the store.
+    pub group: String,
+    /// Where to begin on a partition that nobody has read before.
+    pub offset_reset: OffsetReset,
+    /// Any librdkafka option; values may be secrets.
+    pub options: BTreeMap<String, SecretString>,
+}
+
+/// Where to begin on a partition without a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffsetReset {
+    /// At the oldest record.
+    Earliest,
+    /// At the newest record.
+    Latest,
+    /// Refuse to begin.
+    Error,
 }
