@@ -6,6 +6,10 @@
 //! Invariant: a model has at most one open incident; an incident's transitions are numbered without
 //! gaps, and the same verdicts in the same order give the same ids, numbers and notifications.
 
+mod step;
+
+pub use step::{Closing, Evidence, Outcome, State};
+
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Span, Timestamp};

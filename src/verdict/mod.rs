@@ -11,6 +11,12 @@
 //! Invariant: the expected number of false alarms of a model is at most the budget, over all columns,
 //! segments, tests and window lengths together, as long as rows are independent.
 
+mod budget;
+mod decide;
+
+pub use budget::{alpha_per_window, clear_level};
+pub use decide::{WindowSample, decide};
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -90,7 +96,8 @@ pub struct ColumnVerdict {
     pub role: Role,
     /// How it is counted.
     pub kind: ColumnKind,
-    /// Whether this column alone would have raised the alarm.
+    /// Whether this column is among those that moved: the window alarms, the column's effect reaches its
+    /// floor, and Benjamini–Hochberg at a false-discovery rate of 0.1 keeps it.
     pub alarm: bool,
     /// p-value corrected for the number of tests on this column; `None` when none could be made.
     pub p_value: Option<f64>,

@@ -2,6 +2,29 @@
 //!
 //! Place in the flow: decides to which pane an event belongs, whether it is late, and when a window is
 //! complete. Pure; holds no counts.
+//!
+//! **Watermark.** Each partition's watermark is the newest event time it has shown (events from the
+//! future never count). A model's watermark is the smallest over the partitions that may carry it. An
+//! idle partition leaves that minimum, but only while it is polled and empty: one that is paused or
+//! behind holds the others back, because its records are not late, only unread.
+//!
+//! **Lateness.** An event is late when the first window that would hold it ended more than the allowed
+//! lateness before the newest event *of its own partition*. That depends on the partition's records alone, not on how partitions
+//! interleave or how records fall into batches, so any two runs agree on it. Since the model's watermark
+//! never runs ahead of an active partition's, such an event always finds its pane open. Only after a
+//! partition was idle may its events meet a window that closed without them; those are late too.
+//!
+//! **Closing.** A window is complete when the model's watermark has passed its end by the allowed
+//! lateness.
+//!
+//! Invariant: the watermark of a model never goes back, and no pane is added to once a window that holds
+//! it has closed.
+
+mod cut;
+mod watermark;
+
+pub use cut::{Cut, WindowId};
+pub use watermark::{PartitionClock, model_watermark};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,0 +1,319 @@
+//! The step function: the verdicts of windows that ended together, in; transitions, out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Incident, Notification, NotificationKind, RetrainSettings, Settings, Severity, Status};
+use crate::event::{Span, Timestamp};
+use crate::verdict::{ColumnVerdict, Verdict};
+
+/// Columns kept as evidence in an incident; the window holds all of them.
+const FEATURES_MAX: usize = 20;
+
+/// One week: the time over which retrain calls are limited.
+const WEEK: Span = Span::from_secs(7 * 86_400);
+
+/// What is remembered of a model between windows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Alarming windows in a row, by length.
+    alarming: BTreeMap<Span, u32>,
+    /// The open incident.
+    open: Option<OpenIncident>,
+    /// Event time of the retrain calls of the last week, over all incidents.
+    retrained: Vec<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct OpenIncident {
+    incident: Incident,
+    /// Version whose window opened it.
+    opened_by: Option<String>,
+    /// Quiet windows in a row since the last alarm, for every length that has alarmed.
+    quiet: BTreeMap<Span, u32>,
+    /// Columns that people have been told of.
+    told: BTreeSet<String>,
+}
+
+/// The windows of one model and length that end at one time: one verdict for each version and segment.
+#[derive(Debug, Clone)]
+pub struct Closing<'a> {
+    /// Length of the windows.
+    pub length: Span,
+    /// End of the windows.
+    pub end: Timestamp,
+    /// Their verdicts.
+    pub verdicts: &'a [Verdict],
+    /// What the evidence was made from.
+    pub evidence: Evidence<'a>,
+}
+
+/// What a result was made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// Id of the baseline of each verdict, in hex.
+    pub baselines: &'a [String],
+    /// Id of the configuration, in hex.
+    pub config: &'a str,
+    /// `topic/partition` and next offset.
+    pub positions: &'a [(String, i64)],
+}
+
+/// What a step led to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Outcome {
+    /// New states of the incident, in order.
+    pub transitions: Vec<Incident>,
+    /// Messages they call for, in order.
+    pub notifications: Vec<Notification>,
+}
+
+impl State {
+    /// The open incident, if there is one.
+    pub fn open(&self) -> Option<&Incident> {
+        self.open.as_ref().map(|open| &open.incident)
+    }
+
+    /// Takes the verdicts of windows that ended together.
+    pub fn step(&mut self, closing: &Closing<'_>, settings: &Settings) -> Outcome {
+        let loudest = loudest(closing.verdicts);
+        let tested = closing.verdicts.iter().any(|verdict| verdict.p_value.is_some());
+        let all_quiet =
+            tested && closing.verdicts.iter().all(|verdict| verdict.quiet || verdict.p_value.is_none());
+        match loudest {
+            Some((index, verdict)) => {
+                let streak = self.alarming.entry(closing.length).or_default();
+                *streak = streak.saturating_add(1);
+                let streak = *streak;
+                match self.open {
+                    Some(_) => self.update(closing, index, verdict, settings),
+                    None if streak >= settings.open_after => self.raise(closing, index, verdict, settings),
+                    None => Outcome::default(),
+                }
+            }
+            None => {
+                if tested {
+                    self.alarming.remove(&closing.length);
+                }
+                self.calm(closing, all_quiet, settings)
+            }
+        }
+    }
+
+    fn raise(
+        &mut self,
+        closing: &Closing<'_>,
+        index: usize,
+        verdict: &Verdict,
+        settings: &Settings,
+    ) -> Outcome {
+        let features = evidence_columns(verdict);
+        let incident = Incident {
+            id: short_hash(&[
+                "drift",
+                &verdict.model,
+                &verdict.window_start.to_string(),
+                &closing.length.to_string(),
+            ]),
+            kind: "drift".to_owned(),
+            model: verdict.model.clone(),
+            version: verdict.version.clone(),
+            status: Status::Open,
+            severity: severity(&features, settings),
+            sequence: 1,
+            opened_at: closing.end,
+            updated_at: closing.end,
+            resolved_at: None,
+            window_start: verdict.window_start,
+            window_end: verdict.window_end,
+            segment: verdict.segment.clone(),
+            n: verdict.n,
+            windows_alarming: 1,
+            features,
+            p_value: verdict.p_value,
+            calibrated: verdict.calibrated,
+            note: verdict.calibration_note.clone(),
+            retrained_at: Vec::new(),
+            baseline: closing.evidence.baselines.get(index).cloned().unwrap_or_default(),
+            config: closing.evidence.config.to_owned(),
+            positions: closing.evidence.positions.to_vec(),
+        };
+        let told = incident.features.iter().map(|column| column.name.to_string()).collect();
+        let opened_by = incident.version.clone();
+        let mut open =
+            OpenIncident { incident, opened_by, quiet: BTreeMap::from([(closing.length, 0)]), told };
+        let retrain = self.may_retrain(&mut open, closing.end, settings);
+        let outcome = transition(&open.incident, NotificationKind::Opened, retrain, settings);
+        self.open = Some(open);
+        outcome
+    }
+
+    fn update(
+        &mut self,
+        closing: &Closing<'_>,
+        index: usize,
+        verdict: &Verdict,
+        settings: &Settings,
+    ) -> Outcome {
+        let Some(mut open) = self.open.take() else { return Outcome::default() };
+        // Any alarm means that the trouble is not over, at whatever length.
+        open.quiet.entry(closing.length).or_insert(0);
+        open.quiet.values_mut().for_each(|quiet| *quiet = 0);
+        let incident = &mut open.incident;
+        incident.windows_alarming = incident.windows_alarming.saturating_add(1);
+        incident.window_start = verdict.window_start;
+        incident.window_end = verdict.window_end;
+        incident.updated_at = closing.end;
+        incident.segment = verdict.segment.clone();
+        incident.version = verdict.version.clone();
+        incident.n = verdict.n;
+        incident.p_value = verdict.p_value;
+        incident.features = evidence_columns(verdict);
+        incident.baseline = closing.evidence.baselines.get(index).cloned().unwrap_or_default();
+        incident.positions = closing.evidence.positions.to_vec();
+        let louder = severity(&incident.features, settings).max(incident.severity);
+        let names: Vec<String> = incident.features.iter().map(|column| column.name.to_string()).collect();
+        let news = louder > incident.severity || names.iter().any(|name| !open.told.contains(name));
+        incident.severity = louder;
+        open.told.extend(names);
+        let retrain = self.may_retrain(&mut open, closing.end, settings);
+        let mut outcome = Outcome::default();
+        if news || retrain.is_some() {
+            open.incident.sequence = open.incident.sequence.saturating_add(1);
+            open.incident.status = Status::Updated;
+            outcome = if news {
+                transition(&open.incident, NotificationKind::Updated, retrain, settings)
+            } else {
+                retrain_only(&open.incident, retrain)
+            };
+        }
+        self.open = Some(open);
+        outcome
+    }
+
+    fn calm(&mut self, closing: &Closing<'_>, quiet: bool, settings: &Settings) -> Outcome {
+        let Some(open) = &mut self.open else { return Outcome::default() };
+        let Some(streak) = open.quiet.get_mut(&closing.length) else { return Outcome::default() };
+        // A window that is neither quiet nor alarming leaves the streak as it is only if nothing could be
+        // tested; a tested one that is not quiet breaks it.
+        let tested = closing.verdicts.iter().any(|verdict| verdict.p_value.is_some());
+        match (quiet, tested) {
+            (true, _) => *streak = streak.saturating_add(1),
+            (false, true) => *streak = 0,
+            (false, false) => {}
+        }
+        if !open.quiet.values().all(|streak| *streak >= settings.resolve_after) {
+            return Outcome::default();
+        }
+        let Some(mut open) = self.open.take() else { return Outcome::default() };
+        let version = closing.verdicts.iter().rev().find_map(|verdict| verdict.version.clone());
+        let incident = &mut open.incident;
+        incident.status = Status::Resolved;
+        incident.sequence = incident.sequence.saturating_add(1);
+        incident.resolved_at = Some(closing.end);
+        incident.updated_at = closing.end;
+        incident.positions = closing.evidence.positions.to_vec();
+        incident.note = Some(resolution(&open.opened_by, version.as_ref(), incident, settings));
+        if version.is_some() {
+            incident.version = version;
+        }
+        transition(&open.incident, NotificationKind::Resolved, None, settings)
+    }
+
+    /// Decides whether retraining is asked for now, and remembers it.
+    fn may_retrain<'a>(
+        &mut self,
+        open: &mut OpenIncident,
+        now: Timestamp,
+        settings: &'a Settings,
+    ) -> Option<&'a RetrainSettings> {
+        let retrain = settings.retrain.as_ref()?;
+        self.retrained.retain(|at| now - *at < WEEK.max(retrain.cooldown));
+        let in_week = self.retrained.iter().filter(|at| now - **at < WEEK).count();
+        let cooling = self.retrained.iter().any(|at| now - *at < retrain.cooldown);
+        let enough = open.incident.windows_alarming >= retrain.after_windows;
+        if !enough || cooling || in_week >= usize::try_from(retrain.per_week_max).unwrap_or(usize::MAX) {
+            return None;
+        }
+        self.retrained.push(now);
+        open.incident.retrained_at.push(now);
+        Some(retrain)
+    }
+}
+
+/// The alarming verdict that people should read: all rows before a segment, then what moved most.
+fn loudest(verdicts: &[Verdict]) -> Option<(usize, &Verdict)> {
+    verdicts.iter().enumerate().filter(|(_, verdict)| verdict.alarm).max_by(|(i, a), (j, b)| {
+        let moved = |verdict: &Verdict| verdict.features.first().map_or(0.0, |column| column.moved);
+        b.segment.is_some().cmp(&a.segment.is_some()).then(moved(a).total_cmp(&moved(b))).then(j.cmp(i))
+    })
+}
+
+fn evidence_columns(verdict: &Verdict) -> Vec<ColumnVerdict> {
+    verdict.features.iter().filter(|column| column.alarm).take(FEATURES_MAX).cloned().collect()
+}
+
+fn severity(features: &[ColumnVerdict], settings: &Settings) -> Severity {
+    let moved = features.iter().map(|column| column.moved).fold(0.0, f64::max);
+    if moved >= settings.critical_effect { Severity::Critical } else { Severity::Warning }
+}
+
+fn resolution(
+    before: &Option<String>,
+    now: Option<&String>,
+    incident: &Incident,
+    settings: &Settings,
+) -> String {
+    let quiet = format!("{} quiet windows in a row", settings.resolve_after);
+    match (now, incident.retrained_at.is_empty()) {
+        (Some(version), false) if before.as_ref() != Some(version) => {
+            format!("{quiet} on version {version}: the retraining helped")
+        }
+        (Some(version), true) if before.as_ref() != Some(version) => format!("{quiet} on version {version}"),
+        (_, false) => format!("{quiet} without a new version: the data came back by itself"),
+        (_, true) => quiet,
+    }
+}
+
+fn transition(
+    incident: &Incident,
+    kind: NotificationKind,
+    retrain: Option<&RetrainSettings>,
+    settings: &Settings,
+) -> Outcome {
+    let mut outcome = retrain_only(incident, retrain);
+    let people = settings.channels.iter().map(|channel| notification(incident, kind, channel));
+    outcome.notifications = people.chain(outcome.notifications).collect();
+    outcome
+}
+
+fn retrain_only(incident: &Incident, retrain: Option<&RetrainSettings>) -> Outcome {
+    Outcome {
+        transitions: vec![incident.clone()],
+        notifications: retrain
+            .map(|retrain| notification(incident, NotificationKind::Retrain, &retrain.channel))
+            .into_iter()
+            .collect(),
+    }
+}
+
+fn notification(incident: &Incident, kind: NotificationKind, channel: &str) -> Notification {
+    let id = short_hash(&[&incident.id, &incident.sequence.to_string(), &format!("{kind:?}"), channel]);
+    Notification { id: format!("ntf_{id}"), kind, channel: channel.to_owned(), incident: incident.clone() }
+}
+
+/// The first 128 bits of SHA-256 over the parts, each ended by a zero byte, in hex.
+fn short_hash(parts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part.as_bytes());
+        hasher.update([0]);
+    }
+    hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
