@@ -1,13 +1,549 @@
-//! The state machine that ties the core together: summaries in, commits out.
+//! The state machine that ties the core together: partial summaries in, commits out.
 //!
-//! Place in the flow: the one owner of windows, verdicts and incidents. Workers hand it partial
-//! summaries; it adds them up, closes windows when the watermark passes them, and says in a [`Commit`]
-//! what must become durable. Pure: time is an argument, and restoring from what it said is the only
-//! way it starts.
+//! Place in the flow: the one owner of windows, verdicts and incidents. Workers hand it [`Partial`]s;
+//! it adds them up, closes windows when the watermark passes them, and says in a [`Commit`] what must
+//! become durable. Pure: time is an argument, and restoring from what it said is the only way it starts.
 //!
-//! Invariant: the state after `restore(commits so far)` and the records from the committed positions on
-//! is the state of an undisturbed run.
+//! Invariant: the state after `restore(what was committed)` and the records from the committed positions
+//! on is the state of an undisturbed run.
+//!
+//! Three files: `plan.rs` is what is known from outside, `partial.rs` what workers do, `close.rs` what
+//! happens when a window is complete. `commit.rs` is the plain data between here and the store.
 
+mod close;
 mod commit;
+mod partial;
+mod plan;
 
 pub use commit::{ClosedWindow, Commit, DeadLetter, PaneKey, PaneWrite, Position, Restored, WindowKey};
+pub use partial::{Group, NeedsBaseline, Partial, Summariser};
+pub use plan::{Lookup, ModelPlan, ModelSettings, Plan, Prepared, StreamPlan};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Origin, RawBatch, RejectReason, Rejected, Span, Timestamp};
+use crate::incident::{self, Incident};
+use crate::summary::{ModelSummary, ShapeMismatch};
+use crate::window::{PartitionClock, model_watermark};
+
+/// Dead letters kept of one commit; further ones are only counted. A flood of bad records must not fill
+/// memory before it reaches the store.
+const DEAD_LETTERS_PER_COMMIT: usize = 1_000;
+
+/// Bytes of a record that a dead letter keeps.
+const DEAD_LETTER_BYTES: usize = 1_024;
+
+/// The segment that stands for all values over the limit.
+pub const OTHER_SEGMENT: &str = "(other)";
+
+/// Version of the stored state.
+const STATE_FORMAT: u32 = 1;
+
+/// The owner of all counts.
+pub struct Monitor {
+    plan: Arc<Plan>,
+    positions: BTreeMap<Origin, i64>,
+    clocks: BTreeMap<Origin, PartitionClock>,
+    /// Partitions that are ours now; the others do not hold watermarks back.
+    assigned: BTreeSet<Origin>,
+    models: Vec<Model>,
+    pending: Commit,
+    counted: BTreeMap<(Arc<str>, usize, &'static str), u64>,
+    dirty_positions: BTreeSet<Origin>,
+    dirty_state: bool,
+}
+
+/// What the owner keeps of one model.
+#[derive(Debug, Default)]
+struct Model {
+    panes: BTreeMap<Timestamp, BTreeMap<Cell, Pane>>,
+    memory: Memory,
+}
+
+/// A model's version and segment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Cell {
+    version: Option<String>,
+    segment: Option<String>,
+}
+
+/// The counts of a pane.
+#[derive(Debug)]
+struct Pane {
+    prepared: Arc<Prepared>,
+    counts: Counts,
+    dirty: bool,
+}
+
+/// A pane that is being written is held ready; one that waits for its longer windows is held encoded,
+/// which takes a fraction of the memory.
+#[derive(Debug)]
+enum Counts {
+    Ready(Box<ModelSummary>),
+    Encoded(Vec<u8>),
+}
+
+/// What is remembered of a model beside its panes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Memory {
+    /// Length of the panes; a changed configuration may change it.
+    pane: Span,
+    watermark: Option<Timestamp>,
+    /// Windows that end up to here have closed.
+    closed_up_to: Option<Timestamp>,
+    /// Start of the earliest pane ever counted: before it, sliding windows are not filled yet.
+    first_pane: Option<Timestamp>,
+    segments: BTreeSet<String>,
+    incident: incident::State,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredState {
+    format: u32,
+    clocks: Vec<(Origin, PartitionClock)>,
+    models: BTreeMap<String, Memory>,
+}
+
+/// Why a stored state cannot be gone on from.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The state document does not parse.
+    #[error("stored state cannot be read")]
+    State(#[source] serde_json::Error),
+    /// It was written by a newer version.
+    #[error("stored state has format {0}, newer than this version knows ({STATE_FORMAT})")]
+    Format(u32),
+    /// A pane's bytes are damaged.
+    #[error("stored pane of model `{model}` at {start} cannot be read")]
+    Pane {
+        /// The model.
+        model: String,
+        /// Start of the pane.
+        start: Timestamp,
+        /// What is wrong.
+        #[source]
+        source: crate::summary::CodecError,
+    },
+}
+
+/// Records were handed over that are counted in part already: the source broke its promise.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{topic}/{partition}: records from offset {first} on were handed over, but counting stands at {next}"
+)]
+pub struct Overlap {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// First offset handed over.
+    pub first: i64,
+    /// Offset that was expected.
+    pub next: i64,
+}
+
+impl Monitor {
+    /// Starts from what earlier commits made durable, with notes on what had to be left behind.
+    ///
+    /// # Errors
+    /// [`RestoreError`] when the state is damaged or newer.
+    pub fn restore(plan: Arc<Plan>, restored: Restored) -> Result<(Self, Vec<String>), RestoreError> {
+        let mut notes = Vec::new();
+        let mut state = match restored.state {
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(RestoreError::State)?,
+            None => StoredState { format: STATE_FORMAT, clocks: Vec::new(), models: BTreeMap::new() },
+        };
+        if state.format > STATE_FORMAT {
+            return Err(RestoreError::Format(state.format));
+        }
+        let mut models: Vec<Model> = plan
+            .models()
+            .iter()
+            .map(|model| Model {
+                panes: BTreeMap::new(),
+                memory: recall(&mut state.models, model, &mut notes),
+            })
+            .collect();
+        for name in state.models.keys() {
+            notes.push(format!("model `{name}` is no longer configured: its open windows are dropped"));
+        }
+        let mut dropped = Vec::new();
+        for write in restored.panes {
+            match restore_pane(&plan, &models, &write)? {
+                Ok((index, cell, pane)) => {
+                    if let Some(model) = models.get_mut(index) {
+                        model.panes.entry(write.key.start).or_default().insert(cell, pane);
+                    }
+                }
+                Err(why) => {
+                    notes.push(format!(
+                        "pane of `{}` at {} is dropped: {why}",
+                        write.key.model, write.key.start
+                    ));
+                    dropped.push(write.key);
+                }
+            }
+        }
+        let positions =
+            restored.positions.into_iter().map(|position| (position.origin, position.next_offset)).collect();
+        let monitor = Self {
+            plan,
+            positions,
+            clocks: state.clocks.into_iter().collect(),
+            assigned: BTreeSet::new(),
+            models,
+            pending: Commit { panes_dropped: dropped, ..Commit::default() },
+            counted: BTreeMap::new(),
+            dirty_positions: BTreeSet::new(),
+            dirty_state: false,
+        };
+        Ok((monitor, notes))
+    }
+
+    /// Uses a plan that knows more baselines. Models and streams must be the same.
+    pub fn set_plan(&mut self, plan: Arc<Plan>) {
+        debug_assert_eq!(plan.models().len(), self.plan.models().len());
+        self.plan = plan;
+    }
+
+    /// These partitions are ours from now on, to be read from these offsets.
+    pub fn assign(&mut self, partitions: impl IntoIterator<Item = (Origin, i64)>) {
+        for (origin, offset) in partitions {
+            let clock = self.clocks.entry(origin.clone()).or_default();
+            clock.empty_since = None;
+            self.positions.insert(origin.clone(), offset);
+            self.assigned.insert(origin);
+        }
+    }
+
+    /// These partitions are no longer ours: they stop holding watermarks back.
+    pub fn revoke<'a>(&mut self, partitions: impl IntoIterator<Item = &'a Origin>) {
+        for origin in partitions {
+            self.assigned.remove(origin);
+        }
+    }
+
+    /// The partition was polled and is read to its end.
+    pub fn at_end(&mut self, origin: &Origin, next_offset: i64, now: Timestamp) {
+        // Records on their way through the workers are not read yet.
+        if self.positions.get(origin).is_none_or(|position| *position >= next_offset)
+            && let Some(clock) = self.clocks.get_mut(origin)
+        {
+            clock.empty(now);
+        }
+    }
+
+    /// Records of this partition were lost before they could be read; counting goes on behind the gap.
+    pub fn gap(&mut self, origin: &Origin, to: i64) {
+        self.positions.insert(origin.clone(), to);
+        self.dirty_positions.insert(origin.clone());
+    }
+
+    /// Adds what a worker made of a batch.
+    ///
+    /// # Errors
+    /// [`Overlap`] when some of its records are counted already; nothing is added then.
+    pub fn ingest(&mut self, partial: Partial, now: Timestamp) -> Result<(), Overlap> {
+        let Partial { raw, groups, rejected, newest } = partial;
+        let (Some(&first), Some(&last)) = (raw.offsets.first(), raw.offsets.last()) else { return Ok(()) };
+        let next = self.positions.get(&raw.origin).copied().unwrap_or(first);
+        if last < next {
+            return Ok(());
+        }
+        if first < next {
+            let Origin { topic, partition } = raw.origin;
+            return Err(Overlap { topic, partition, first, next });
+        }
+        let carried = self.clocks.get(&raw.origin).and_then(|clock| clock.newest);
+        for group in groups {
+            self.add_group(group, &raw, carried, now);
+        }
+        for (model, rejected) in rejected {
+            self.reject(model, &rejected, &raw, now);
+        }
+        self.clocks.entry(raw.origin.clone()).or_default().advance(newest, now);
+        self.positions.insert(raw.origin.clone(), last.saturating_add(1));
+        self.dirty_positions.insert(raw.origin);
+        self.dirty_state = true;
+        Ok(())
+    }
+
+    /// Closes what is complete at `now` and gives everything that must become durable since the last call.
+    pub fn advance(&mut self, now: Timestamp) -> Commit {
+        for index in 0..self.models.len() {
+            self.advance_model(index, now);
+        }
+        self.write_panes();
+        let mut commit = std::mem::take(&mut self.pending);
+        commit.positions = std::mem::take(&mut self.dirty_positions)
+            .into_iter()
+            .filter_map(|origin| {
+                let next_offset = *self.positions.get(&origin)?;
+                Some(Position { origin, next_offset })
+            })
+            .collect();
+        commit.counted = std::mem::take(&mut self.counted)
+            .into_iter()
+            .map(|((topic, model, outcome), n)| (topic.to_string(), self.model_name(model), outcome, n))
+            .collect();
+        if std::mem::take(&mut self.dirty_state) {
+            commit.state = Some(self.encode_state());
+        }
+        commit
+    }
+
+    /// Whether a window that holds rows is complete at `now`, so that waiting with [`advance`](Self::advance)
+    /// would delay its verdict. Cheap enough to ask after every batch.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.plan.models().iter().zip(&self.models).any(|(plan, model)| {
+            let Some(watermark) = self.watermark_of(plan, model, now) else { return false };
+            let up_to = plan.cut.complete_up_to(watermark);
+            let open = |end: &Timestamp| model.memory.closed_up_to.is_none_or(|closed| *end > closed);
+            // Panes ascend and so do their first ends: the first one still open is the next to close.
+            let next = model.panes.keys().map(|pane| plan.cut.first_end(*pane)).find(open);
+            next.is_some_and(|end| end <= up_to)
+        })
+    }
+
+    /// The watermark of each model.
+    pub fn watermarks(&self) -> impl Iterator<Item = (&str, Option<Timestamp>)> {
+        self.plan
+            .models()
+            .iter()
+            .zip(&self.models)
+            .map(|(plan, model)| (plan.settings.name.as_str(), model.memory.watermark))
+    }
+
+    /// The open incident of each model.
+    pub fn open_incidents(&self) -> impl Iterator<Item = (&str, Option<&Incident>)> {
+        self.plan
+            .models()
+            .iter()
+            .zip(&self.models)
+            .map(|(plan, model)| (plan.settings.name.as_str(), model.memory.incident.open()))
+    }
+
+    /// Where every known partition stands.
+    pub fn positions(&self) -> impl Iterator<Item = (&Origin, i64)> {
+        self.positions.iter().map(|(origin, offset)| (origin, *offset))
+    }
+
+    /// Number of panes held open.
+    pub fn open_panes(&self) -> usize {
+        self.models.iter().flat_map(|model| model.panes.values()).map(BTreeMap::len).sum()
+    }
+
+    fn add_group(&mut self, group: Group, raw: &RawBatch, carried: Option<Timestamp>, now: Timestamp) {
+        let (Some(plan), Some(model)) =
+            (self.plan.models().get(group.model), self.models.get_mut(group.model))
+        else {
+            return;
+        };
+        let closed = model.memory.closed_up_to.is_some_and(|closed| group.first_end <= closed);
+        if closed || carried.is_some_and(|newest| plan.cut.is_late(group.pane, newest)) {
+            return self.reject_group(&group, RejectReason::Late, raw, now);
+        }
+        let segment = group.segment.clone().map(|segment| {
+            let known = &mut model.memory.segments;
+            if known.contains(&segment) || known.len() < plan.settings.segments_max {
+                known.insert(segment.clone());
+                segment
+            } else {
+                OTHER_SEGMENT.to_owned()
+            }
+        });
+        let cell = Cell { version: group.version.clone(), segment };
+        let events = group.summary.rows.events;
+        let added = match model.panes.entry(group.pane).or_default().entry(cell) {
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                let counts = Counts::Ready(Box::new(group.summary.clone()));
+                entry.insert(Pane { prepared: Arc::clone(&group.prepared), counts, dirty: true });
+                Ok(())
+            }
+            std::collections::btree_map::Entry::Occupied(mut entry) => entry.get_mut().add(&group),
+        };
+        if added.is_err() {
+            // The baseline file was replaced while panes counted on the old one are open.
+            return self.reject_group(&group, RejectReason::NoBaseline, raw, now);
+        }
+        model.memory.first_pane =
+            Some(model.memory.first_pane.map_or(group.pane, |first| first.min(group.pane)));
+        *self.counted.entry((raw.origin.topic.clone(), group.model, "counted")).or_default() += events;
+    }
+
+    fn reject_group(&mut self, group: &Group, reason: RejectReason, raw: &RawBatch, now: Timestamp) {
+        for row in &group.rows {
+            let rejected = Rejected { row: *row as usize, reason, detail: partial::detail_of(reason) };
+            self.reject(Some(group.model), &rejected, raw, now);
+        }
+    }
+
+    fn reject(&mut self, model: Option<usize>, rejected: &Rejected, raw: &RawBatch, now: Timestamp) {
+        let key = (raw.origin.topic.clone(), model.unwrap_or(usize::MAX), rejected.reason.name());
+        *self.counted.entry(key).or_default() += 1;
+        if self.pending.dead_letters.len() >= DEAD_LETTERS_PER_COMMIT {
+            return;
+        }
+        let payload = raw.payload(rejected.row);
+        self.pending.dead_letters.push(DeadLetter {
+            origin: raw.origin.clone(),
+            offset: raw.offsets.get(rejected.row).copied().unwrap_or(-1),
+            reason: rejected.reason,
+            detail: rejected.detail.clone(),
+            payload: payload[..payload.len().min(DEAD_LETTER_BYTES)].to_vec(),
+            at: now,
+        });
+    }
+
+    fn advance_model(&mut self, index: usize, now: Timestamp) {
+        let plan = Arc::clone(&self.plan);
+        let (Some(settings), Some(model)) = (plan.models().get(index), self.models.get_mut(index)) else {
+            return;
+        };
+        let Some(watermark) = self.watermark_of(settings, model, now) else { return };
+        if model.memory.watermark == Some(watermark) {
+            return;
+        }
+        model.memory.watermark = Some(watermark);
+        self.dirty_state = true;
+        let positions: Vec<(String, i64)> = self
+            .positions
+            .iter()
+            .map(|(origin, offset)| (format!("{}/{}", origin.topic, origin.partition), *offset))
+            .collect();
+        model.close_complete(settings, &plan.config, &positions, &mut self.pending);
+    }
+
+    /// The model's watermark at `now`; it never goes back.
+    fn watermark_of(&self, plan: &ModelPlan, model: &Model, now: Timestamp) -> Option<Timestamp> {
+        let name = plan.settings.name.as_str();
+        let clocks = self
+            .clocks
+            .iter()
+            .filter(|(origin, _)| self.assigned.contains(*origin) && self.plan.may_carry(&origin.topic, name))
+            .map(|(_, clock)| clock);
+        model_watermark(clocks, now, plan.settings.windows.idle_after).max(model.memory.watermark)
+    }
+
+    fn write_panes(&mut self) {
+        for (plan, model) in self.plan.models().iter().zip(&mut self.models) {
+            for (&start, cells) in &mut model.panes {
+                for (cell, pane) in cells.iter_mut().filter(|(_, pane)| pane.dirty) {
+                    pane.dirty = false;
+                    let key = cell.key(&plan.settings.name, start);
+                    let baseline = pane.prepared.id.clone();
+                    self.pending.panes.push(PaneWrite { key, baseline, summary: pane.counts.encode() });
+                }
+            }
+        }
+    }
+
+    fn encode_state(&self) -> Vec<u8> {
+        let models = self
+            .plan
+            .models()
+            .iter()
+            .zip(&self.models)
+            .map(|(plan, model)| (plan.settings.name.clone(), model.memory.clone()))
+            .collect();
+        let clocks = self.clocks.iter().map(|(origin, clock)| (origin.clone(), *clock)).collect();
+        let state = StoredState { format: STATE_FORMAT, clocks, models };
+        // Maps with string keys and finite numbers always serialise.
+        serde_json::to_vec(&state).unwrap_or_default()
+    }
+
+    fn model_name(&self, index: usize) -> String {
+        self.plan
+            .models()
+            .get(index)
+            .map_or_else(|| "(unknown)".to_owned(), |model| model.settings.name.clone())
+    }
+}
+
+impl Cell {
+    fn key(&self, model: &str, start: Timestamp) -> PaneKey {
+        PaneKey {
+            model: model.to_owned(),
+            version: self.version.clone(),
+            segment: self.segment.clone(),
+            start,
+        }
+    }
+}
+
+impl Pane {
+    fn add(&mut self, group: &Group) -> Result<(), ShapeMismatch> {
+        if self.prepared.baseline.id != group.prepared.baseline.id {
+            return Err(ShapeMismatch);
+        }
+        if let Counts::Encoded(bytes) = &self.counts {
+            let summary = ModelSummary::decode(bytes).map_err(|_| ShapeMismatch)?;
+            self.counts = Counts::Ready(Box::new(summary));
+        }
+        if let Counts::Ready(summary) = &mut self.counts {
+            summary.merge(&group.summary)?;
+        }
+        self.dirty = true;
+        Ok(())
+    }
+}
+
+impl Counts {
+    fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Ready(summary) => summary.encode(),
+            Self::Encoded(bytes) => bytes.clone(),
+        }
+    }
+}
+
+/// A model's memory from the stored state, unless the length of its panes has changed.
+fn recall(stored: &mut BTreeMap<String, Memory>, model: &ModelPlan, notes: &mut Vec<String>) -> Memory {
+    let pane = model.cut.pane();
+    match stored.remove(&model.settings.name) {
+        Some(memory) if memory.pane == pane => memory,
+        Some(memory) => {
+            notes.push(format!(
+                "panes of model `{}` are now {pane} long instead of {}: its open windows start anew",
+                model.settings.name, memory.pane
+            ));
+            Memory { pane, incident: memory.incident, segments: memory.segments, ..Memory::default() }
+        }
+        None => Memory { pane, ..Memory::default() },
+    }
+}
+
+/// A stored pane, or why it must be dropped.
+fn restore_pane(
+    plan: &Plan,
+    models: &[Model],
+    write: &PaneWrite,
+) -> Result<Result<(usize, Cell, Pane), &'static str>, RestoreError> {
+    let key = &write.key;
+    let Some(index) = plan.model(&key.model) else { return Ok(Err("its model is no longer configured")) };
+    let (Some(model), Some(memory)) =
+        (plan.models().get(index), models.get(index).map(|model| &model.memory))
+    else {
+        return Ok(Err("its model is no longer configured"));
+    };
+    if memory.first_pane.is_none() || model.cut.pane_of(key.start) != key.start {
+        return Ok(Err("its windows are cut otherwise now"));
+    }
+    let Lookup::Found(prepared) = model.lookup(key.version.as_deref()) else {
+        return Ok(Err("its version has no baseline any more"));
+    };
+    if prepared.id != write.baseline {
+        return Ok(Err("its baseline was replaced"));
+    }
+    let decoded = ModelSummary::decode(&write.summary);
+    let damage = |source| RestoreError::Pane { model: key.model.clone(), start: key.start, source };
+    let summary = decoded.map_err(damage)?;
+    let cell = Cell { version: key.version.clone(), segment: key.segment.clone() };
+    Ok(Ok((index, cell, Pane { prepared, counts: Counts::Ready(Box::new(summary)), dirty: false })))
+}
+
+#[cfg(test)]
+mod tests;

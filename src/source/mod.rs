@@ -13,21 +13,8 @@ use std::collections::BTreeMap;
 
 use secrecy::SecretString;
 
-use crate::event::decode::{Mapping, RecordLimits};
+pub use crate::event::decode::Stream;
 use crate::event::{Origin, RawBatch};
-
-/// One topic, and where in its records each thing is.
-#[derive(Debug, Clone)]
-pub struct Stream {
-    /// The topic's name.
-    pub topic: String,
-    /// The row of [`DECODERS`](crate::event::decode::DECODERS).
-    pub format: String,
-    /// Where each thing is.
-    pub mapping: Mapping,
-    /// Bounds on one record.
-    pub limits: RecordLimits,
-}
 
 /// What a source says, in the order it happened.
 #[derive(Debug)]

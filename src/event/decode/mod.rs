@@ -14,7 +14,20 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventBatch, EventSchema, RawBatch, Rejected};
+use super::{ColumnSpec, EventBatch, EventSchema, RawBatch, Rejected, Role};
+
+/// One topic, and where in its records each thing is.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// The topic's name.
+    pub topic: String,
+    /// The row of [`DECODERS`].
+    pub format: String,
+    /// Where each thing is.
+    pub mapping: Mapping,
+    /// Bounds on one record.
+    pub limits: RecordLimits,
+}
 
 /// Where in a record each thing is. A pointer is a JSON pointer (RFC 6901): `/a/b`, `""` for the whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +101,22 @@ pub struct RecordLimits {
     pub bytes_max: usize,
     /// Deepest nesting of arrays and objects.
     pub depth_max: usize,
+}
+
+impl Mapping {
+    /// Whether records of this mapping can carry a column: only then is its absence a missing value.
+    pub fn carries(&self, column: &ColumnSpec) -> bool {
+        match column.role {
+            Role::Feature => match &self.features {
+                FeatureMapping::None => false,
+                FeatureMapping::Object(_) => true,
+                FeatureMapping::Listed(pointers) => pointers.contains_key(column.name.as_ref()),
+            },
+            Role::Prediction => self.prediction.is_some(),
+            Role::Score => self.scores.contains_key(column.name.as_ref()),
+            Role::Label => self.label.is_some(),
+        }
+    }
 }
 
 impl Default for RecordLimits {

@@ -1,0 +1,352 @@
+//! From a raw batch to partial summaries: what a worker does. Pure, so it runs in parallel.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::Array;
+
+use super::plan::{Lookup, ModelPlan, Plan, Prepared};
+use crate::event::decode::{Decode, Mapping, decoder};
+use crate::event::{ColumnSpec, EventBatch, EventSchema, RawBatch, RejectReason, Rejected, Role, Timestamp};
+use crate::summary::{ColumnSummary, ModelSummary, NumericScratch, Shape};
+
+/// What a worker makes of a raw batch. It holds back one decision: whether a whole group is late can only
+/// be told by the owner, who knows what the partition had shown before this batch.
+#[derive(Debug)]
+pub struct Partial {
+    /// The batch it was made from; dead letters take their bytes from it.
+    pub raw: RawBatch,
+    /// The counts.
+    pub groups: Vec<Group>,
+    /// Records that count nowhere, with the model if it was known.
+    pub rejected: Vec<(Option<usize>, Rejected)>,
+    /// The newest event time in the batch, events from the future left out.
+    pub newest: Option<Timestamp>,
+}
+
+/// The events of a batch that fall into one pane of one model, version and segment.
+#[derive(Debug)]
+pub struct Group {
+    /// Index of the model in the plan.
+    pub model: usize,
+    /// Its version.
+    pub version: Option<String>,
+    /// The segment.
+    pub segment: Option<String>,
+    /// Start of the pane.
+    pub pane: Timestamp,
+    /// End of the first window that holds the pane.
+    pub first_end: Timestamp,
+    /// The baseline it is counted on.
+    pub prepared: Arc<Prepared>,
+    /// Positions of the records in the raw batch.
+    pub rows: Vec<u32>,
+    /// The counts.
+    pub summary: ModelSummary,
+}
+
+/// A baseline that must be looked for before a batch can be counted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NeedsBaseline {
+    /// Index of the model in the plan.
+    pub model: usize,
+    /// The version.
+    pub version: Option<String>,
+}
+
+/// A worker's tools: decoders and buffers. They carry nothing from one batch to the next.
+pub struct Summariser {
+    plan: Arc<Plan>,
+    decoders: Vec<Option<Box<dyn Decode>>>,
+    numeric: NumericScratch,
+    names: Vec<u32>,
+}
+
+/// A group before its columns are counted: rows of the event batch.
+struct Sorted {
+    model: usize,
+    version: Option<String>,
+    segment: Option<String>,
+    pane: Timestamp,
+    first_end: Timestamp,
+    late_from: Timestamp,
+    future_skew: crate::event::Span,
+    prepared: Arc<Prepared>,
+    rows: Vec<usize>,
+}
+
+/// What makes a group, in indexes of the batch's dictionaries; -1 is null.
+type Key = (i32, i32, i32, i64);
+
+impl Summariser {
+    /// Builds the decoders of a plan.
+    pub fn new(plan: Arc<Plan>) -> Self {
+        let decoders = plan
+            .streams()
+            .iter()
+            .map(|plan| {
+                let stream = &plan.stream;
+                decoder(&stream.format)
+                    .map(|found| (found.build)(&stream.mapping, &plan.schema, stream.limits))
+            })
+            .collect();
+        Self { plan, decoders, numeric: NumericScratch::default(), names: Vec::new() }
+    }
+
+    /// The plan in use.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Decodes and counts a batch.
+    ///
+    /// # Errors
+    /// The batch comes back with the baselines that must be looked for first; a plan that knows of them,
+    /// even that they are absent, makes the next call succeed.
+    pub fn summarise(&mut self, raw: RawBatch) -> Result<Partial, (RawBatch, Vec<NeedsBaseline>)> {
+        let plan = Arc::clone(&self.plan);
+        let decoder = self.decoders.get_mut(raw.stream).and_then(Option::as_mut);
+        let (Some(stream), Some(decoder)) = (plan.streams().get(raw.stream), decoder) else {
+            // A batch of a stream that the plan does not have: the application made it, not the data.
+            return Ok(Partial { raw, groups: Vec::new(), rejected: Vec::new(), newest: None });
+        };
+        let decoded = decoder.decode(&raw);
+        let mut sorting = Sorting::new(&plan, &decoded.batch, &raw);
+        sorting.sort();
+        if !sorting.needs.is_empty() {
+            let mut needs = sorting.needs;
+            needs.sort();
+            needs.dedup();
+            return Err((raw, needs));
+        }
+        let Sorting { groups, mut rejected, newest, .. } = sorting;
+        rejected.extend(decoded.rejected.into_iter().map(|rejected| (None, rejected)));
+        rejected.sort_by_key(|(_, rejected)| rejected.row);
+        let groups = groups
+            .into_iter()
+            .filter(|group| !group.rows.is_empty())
+            .map(|group| self.count(&decoded.batch, &stream.stream.mapping, group))
+            .collect();
+        Ok(Partial { raw, groups, rejected, newest })
+    }
+
+    fn count(&mut self, batch: &EventBatch, mapping: &Mapping, group: Sorted) -> Group {
+        let baseline = &group.prepared.baseline;
+        let mut summary = baseline.empty_summary();
+        let whole = group.rows.len() == batch.len();
+        for ((column, summary), index) in
+            baseline.columns.iter().zip(&mut summary.columns).zip(&group.prepared.indexes)
+        {
+            if !mapping.carries(&column.spec) {
+                continue;
+            }
+            let Some(at) = find_column(batch.schema(), &column.spec) else { continue };
+            match (&column.shape, summary) {
+                (Shape::Numeric(grid), ColumnSummary::Numeric(summary)) => {
+                    let numbers = batch.numbers(at);
+                    if whole {
+                        summary.observe(grid, numbers, 0..batch.len(), &mut self.numeric);
+                    } else {
+                        summary.observe(grid, numbers, group.rows.iter().copied(), &mut self.numeric);
+                    }
+                }
+                (Shape::Categorical(categories), ColumnSummary::Categorical(summary)) => {
+                    let Some(index) = index else { continue };
+                    let (names, rows) = (batch.names(at), group.rows.iter().copied());
+                    summary.observe(categories, index, names, rows, &mut self.names);
+                }
+                _ => {}
+            }
+        }
+        count_rows(batch, mapping, &group.rows, &mut summary);
+        let rows = group.rows.iter().filter_map(|row| batch.rows().get(*row).copied()).collect();
+        Group {
+            model: group.model,
+            version: group.version,
+            segment: group.segment,
+            pane: group.pane,
+            first_end: group.first_end,
+            prepared: group.prepared,
+            rows,
+            summary,
+        }
+    }
+}
+
+fn find_column(schema: &EventSchema, spec: &ColumnSpec) -> Option<usize> {
+    schema.columns().iter().position(|column| column == spec).map(|at| at + EventSchema::FIRST)
+}
+
+fn count_rows(batch: &EventBatch, mapping: &Mapping, rows: &[usize], summary: &mut ModelSummary) {
+    let events = rows.len() as u64;
+    summary.rows.events = events;
+    if mapping.features != crate::event::decode::FeatureMapping::None {
+        summary.rows.features = events;
+    }
+    if mapping.prediction.is_some() || !mapping.scores.is_empty() {
+        summary.rows.predictions = events;
+    }
+    let label = batch.schema().columns().iter().position(|column| column.role == Role::Label);
+    if let Some(label) = label {
+        let nulls = batch.arrow().column(label + EventSchema::FIRST);
+        summary.rows.labels = rows.iter().filter(|row| !nulls.is_null(**row)).count() as u64;
+    }
+    if mapping.latency_ms.is_some() {
+        let latency = batch.numbers(EventSchema::LATENCY);
+        rows.iter()
+            .filter(|row| !latency.is_null(**row))
+            .for_each(|row| summary.latency.record_ms(latency.value(*row)));
+    }
+}
+
+/// Sorts the events of a batch into groups.
+struct Sorting<'a> {
+    plan: &'a Plan,
+    batch: &'a EventBatch,
+    raw: &'a RawBatch,
+    groups: Vec<Sorted>,
+    known: HashMap<Key, Result<usize, (Option<usize>, RejectReason)>>,
+    rejected: Vec<(Option<usize>, Rejected)>,
+    needs: Vec<NeedsBaseline>,
+    newest: Option<Timestamp>,
+}
+
+impl<'a> Sorting<'a> {
+    fn new(plan: &'a Plan, batch: &'a EventBatch, raw: &'a RawBatch) -> Self {
+        Self {
+            plan,
+            batch,
+            raw,
+            groups: Vec::new(),
+            known: HashMap::new(),
+            rejected: Vec::new(),
+            needs: Vec::new(),
+            newest: None,
+        }
+    }
+
+    fn sort(&mut self) {
+        let models = self.batch.names(EventSchema::MODEL);
+        let versions = self.batch.names(EventSchema::VERSION);
+        let segments = self.batch.names(EventSchema::SEGMENT);
+        let key_of = |names: crate::event::Names<'_>, row: usize| {
+            if names.is_null(row) { -1 } else { names.keys[row] }
+        };
+        // The geometry of each model, looked up once a batch instead of once an event.
+        let cuts: Vec<Option<&ModelPlan>> = (0..models.values.len())
+            .map(|key| {
+                self.plan.model(models.values.value(key)).and_then(|index| self.plan.models().get(index))
+            })
+            .collect();
+        let mut last: Option<(Key, usize, Timestamp)> = None;
+        for (row, &micros) in self.batch.timestamps().iter().enumerate() {
+            let time = Timestamp::saturating_from_micros(micros);
+            let model_key = key_of(models, row);
+            let model = usize::try_from(model_key).ok().and_then(|key| cuts.get(key).copied().flatten());
+            // Neighbours mostly share a pane: the division by its length is saved for them.
+            let (version_key, segment_key) = (key_of(versions, row), key_of(segments, row));
+            let at = match last {
+                Some(((m, v, s, pane), at, end))
+                    if (m, v, s) == (model_key, version_key, segment_key) && pane <= micros && time < end =>
+                {
+                    Ok(at)
+                }
+                _ => {
+                    let pane = model.map_or(time, |model| model.cut.pane_of(time));
+                    let key = (model_key, version_key, segment_key, pane.as_micros());
+                    let names = (models.get(row), versions.get(row), segments.get(row));
+                    let found = self.group_of(key, names, pane);
+                    if let (Ok(at), Some(model)) = (found, model) {
+                        last = Some((key, at, pane + model.cut.pane()));
+                    }
+                    found
+                }
+            };
+            self.place(row, time, at);
+        }
+    }
+
+    fn group_of(
+        &mut self,
+        key: Key,
+        (model, version, segment): (Option<&str>, Option<&str>, Option<&str>),
+        pane: Timestamp,
+    ) -> Result<usize, (Option<usize>, RejectReason)> {
+        if let Some(found) = self.known.get(&key) {
+            return *found;
+        }
+        let found = self.open_group(model, version, segment, pane);
+        self.known.insert(key, found);
+        found
+    }
+
+    fn open_group(
+        &mut self,
+        model: Option<&str>,
+        version: Option<&str>,
+        segment: Option<&str>,
+        pane: Timestamp,
+    ) -> Result<usize, (Option<usize>, RejectReason)> {
+        let model = model.and_then(|name| self.plan.model(name)).ok_or((None, RejectReason::UnknownModel))?;
+        let plan = self.plan.models().get(model).ok_or((None, RejectReason::UnknownModel))?;
+        let prepared = match plan.lookup(version) {
+            Lookup::Found(prepared) => prepared,
+            Lookup::Absent => return Err((Some(model), RejectReason::NoBaseline)),
+            Lookup::OverLimit => return Err((Some(model), RejectReason::OverLimit)),
+            Lookup::Unknown => {
+                self.needs.push(NeedsBaseline { model, version: version.map(str::to_owned) });
+                return Err((Some(model), RejectReason::NoBaseline));
+            }
+        };
+        let first_end = plan.cut.first_end(pane);
+        self.groups.push(Sorted {
+            model,
+            version: version.map(str::to_owned),
+            segment: segment.map(str::to_owned),
+            pane,
+            first_end,
+            late_from: first_end + plan.settings.windows.allowed_lateness,
+            future_skew: plan.settings.windows.future_skew,
+            prepared,
+            rows: Vec::new(),
+        });
+        Ok(self.groups.len() - 1)
+    }
+
+    fn place(&mut self, row: usize, time: Timestamp, at: Result<usize, (Option<usize>, RejectReason)>) {
+        let raw_row = self.batch.rows().get(row).copied().unwrap_or(0) as usize;
+        let group = match at.map(|at| self.groups.get_mut(at)) {
+            Ok(Some(group)) => group,
+            Ok(None) => return,
+            Err((model, reason)) => {
+                let detail = detail_of(reason);
+                return self.rejected.push((model, Rejected { row: raw_row, reason, detail }));
+            }
+        };
+        let arrival = self.raw.arrivals.get(raw_row).copied().unwrap_or(Timestamp::MAX);
+        let reason = if time > arrival + group.future_skew {
+            RejectReason::Future
+        } else if self.newest.is_some_and(|newest| newest >= group.late_from) {
+            RejectReason::Late
+        } else {
+            group.rows.push(row);
+            self.newest = self.newest.max(Some(time));
+            return;
+        };
+        let rejected = Rejected { row: raw_row, reason, detail: detail_of(reason) };
+        self.rejected.push((Some(group.model), rejected));
+    }
+}
+
+/// What a dead letter says of a reason that the decoder does not explain.
+pub(super) fn detail_of(reason: RejectReason) -> String {
+    match reason {
+        RejectReason::UnknownModel => "the configuration names no such model",
+        RejectReason::NoBaseline => "there is no baseline for this version of the model",
+        RejectReason::OverLimit => "the model has as many versions as `versions_max` allows",
+        RejectReason::Late => "its window was complete when it came; see `allowed_lateness`",
+        RejectReason::Future => "its time is ahead of its arrival by more than `future_skew`",
+        _ => "",
+    }
+    .to_owned()
+}

@@ -1,0 +1,225 @@
+//! What workers and owner need to know: streams, models and their baselines. Immutable; a new baseline
+//! makes a new plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::baseline::SharedBaseline;
+use crate::event::decode::{Field, Stream};
+use crate::event::{ColumnSpec, EventSchema};
+use crate::summary::{CategoryIndex, Shape};
+use crate::window::{self, Cut};
+use crate::{incident, verdict};
+
+/// Versions without a baseline that are remembered as such; further ones are taken as absent unasked.
+const ABSENT_MAX: usize = 1_000;
+
+/// A model's settings.
+#[derive(Debug, Clone)]
+pub struct ModelSettings {
+    /// Its name in the events.
+    pub name: String,
+    /// How its event time is cut.
+    pub windows: window::Settings,
+    /// What it may cost in false alarms.
+    pub verdict: verdict::Settings,
+    /// What an alarm leads to.
+    pub incident: incident::Settings,
+    /// Most segment values told apart.
+    pub segments_max: usize,
+    /// Most versions watched.
+    pub versions_max: usize,
+}
+
+/// Everything the core is told from outside, but for records and time.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Id of the configuration, in hex.
+    pub config: String,
+    streams: Vec<StreamPlan>,
+    models: Vec<ModelPlan>,
+}
+
+/// A stream with the columns its records are decoded into.
+#[derive(Debug, Clone)]
+pub struct StreamPlan {
+    /// The topic and its mapping.
+    pub stream: Stream,
+    /// The columns of every model the stream may carry.
+    pub schema: EventSchema,
+}
+
+/// A model with its baselines.
+#[derive(Debug, Clone)]
+pub struct ModelPlan {
+    /// The settings.
+    pub settings: ModelSettings,
+    /// The geometry of its windows.
+    pub cut: Cut,
+    /// The baseline of all versions, if they share one.
+    shared: Option<Arc<Prepared>>,
+    versions: BTreeMap<Option<String>, Option<Arc<Prepared>>>,
+}
+
+/// A baseline with what counting needs beside it.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The baseline.
+    pub baseline: SharedBaseline,
+    /// Its id in hex.
+    pub id: String,
+    /// For each column that is categorical, the index of its names.
+    pub indexes: Vec<Option<CategoryIndex>>,
+}
+
+impl Prepared {
+    /// Indexes the names of a baseline.
+    pub fn new(baseline: SharedBaseline) -> Arc<Self> {
+        let indexes = baseline
+            .columns
+            .iter()
+            .map(|column| match &column.shape {
+                Shape::Categorical(categories) => Some(CategoryIndex::new(categories)),
+                Shape::Numeric(_) => None,
+            })
+            .collect();
+        Arc::new(Self { id: baseline.id.to_string(), baseline, indexes })
+    }
+}
+
+/// What is known of a version's baseline.
+#[derive(Debug, Clone)]
+pub enum Lookup {
+    /// It has one.
+    Found(Arc<Prepared>),
+    /// It has none.
+    Absent,
+    /// It must be looked for.
+    Unknown,
+    /// The model has as many versions as it may.
+    OverLimit,
+}
+
+impl Plan {
+    /// A plan without baselines.
+    pub fn new(config: String, streams: Vec<Stream>, models: Vec<ModelSettings>) -> Self {
+        let models = models
+            .into_iter()
+            .map(|settings| ModelPlan {
+                cut: Cut::new(&settings.windows),
+                settings,
+                shared: None,
+                versions: BTreeMap::new(),
+            })
+            .collect();
+        let streams = streams
+            .into_iter()
+            .map(|stream| StreamPlan { stream, schema: EventSchema::new(Vec::new()) })
+            .collect();
+        Self { config, streams, models }
+    }
+
+    /// The streams.
+    pub fn streams(&self) -> &[StreamPlan] {
+        &self.streams
+    }
+
+    /// The models.
+    pub fn models(&self) -> &[ModelPlan] {
+        &self.models
+    }
+
+    /// The index of a model.
+    pub fn model(&self, name: &str) -> Option<usize> {
+        self.models.iter().position(|model| model.settings.name == name)
+    }
+
+    /// Whether a topic may carry a model.
+    pub fn may_carry(&self, topic: &str, model: &str) -> bool {
+        self.streams.iter().filter(|plan| plan.stream.topic == topic).any(|plan| carries(&plan.stream, model))
+    }
+
+    /// The plan with one baseline for all versions of a model.
+    #[must_use]
+    pub fn with_shared(mut self, model: usize, baseline: SharedBaseline) -> Self {
+        if let Some(model) = self.models.get_mut(model) {
+            model.shared = Some(Prepared::new(baseline));
+        }
+        self.with_schemas()
+    }
+
+    /// The plan with what was found for a version of a model: its baseline, or that there is none.
+    #[must_use]
+    pub fn with_version(
+        mut self,
+        model: usize,
+        version: Option<String>,
+        found: Option<SharedBaseline>,
+    ) -> Self {
+        if let Some(model) = self.models.get_mut(model) {
+            model.versions.insert(version, found.map(Prepared::new));
+        }
+        self.with_schemas()
+    }
+
+    /// The plan that looks again for every version that had no baseline.
+    #[must_use]
+    pub fn forget_absent(mut self) -> Self {
+        for model in &mut self.models {
+            model.versions.retain(|_, found| found.is_some());
+        }
+        self
+    }
+
+    fn with_schemas(mut self) -> Self {
+        for plan in &mut self.streams {
+            let columns: BTreeSet<&ColumnSpec> = self
+                .models
+                .iter()
+                .filter(|model| carries(&plan.stream, &model.settings.name))
+                .flat_map(|model| model.baselines())
+                .flat_map(|prepared| prepared.baseline.specs())
+                .filter(|column| plan.stream.mapping.carries(column))
+                .collect();
+            plan.schema = EventSchema::new(columns.into_iter().cloned().collect());
+        }
+        self
+    }
+}
+
+fn carries(stream: &Stream, model: &str) -> bool {
+    match &stream.mapping.model {
+        Field::Constant(name) => name == model,
+        Field::Pointer(_) => true,
+    }
+}
+
+impl ModelPlan {
+    /// What is known of the baseline of a version.
+    pub fn lookup(&self, version: Option<&str>) -> Lookup {
+        if let Some(shared) = &self.shared {
+            return Lookup::Found(Arc::clone(shared));
+        }
+        let known = self.versions.get(&version.map(str::to_owned));
+        let found = self.versions.values().filter(|found| found.is_some()).count();
+        match known {
+            Some(Some(prepared)) => Lookup::Found(Arc::clone(prepared)),
+            Some(None) => Lookup::Absent,
+            None if found >= self.settings.versions_max => Lookup::OverLimit,
+            None if self.versions.len() - found >= ABSENT_MAX => Lookup::Absent,
+            None => Lookup::Unknown,
+        }
+    }
+
+    /// Every baseline that is loaded.
+    pub fn baselines(&self) -> impl Iterator<Item = &Arc<Prepared>> {
+        self.shared.iter().chain(self.versions.values().flatten())
+    }
+
+    /// Every loaded version with its baseline; `None` stands for all versions if they share one.
+    pub fn versions(&self) -> impl Iterator<Item = (Option<&str>, &Arc<Prepared>)> {
+        let own =
+            self.versions.iter().filter_map(|(version, found)| Some((version.as_deref(), found.as_ref()?)));
+        self.shared.iter().map(|shared| (None, shared)).chain(own)
+    }
+}
