@@ -400,10 +400,11 @@ impl Monitor {
 
     fn advance_model(&mut self, index: usize, now: Timestamp) {
         let plan = Arc::clone(&self.plan);
-        let (Some(settings), Some(model)) = (plan.models().get(index), self.models.get_mut(index)) else {
+        let (Some(settings), Some(model)) = (plan.models().get(index), self.models.get(index)) else {
             return;
         };
         let Some(watermark) = self.watermark_of(settings, model, now) else { return };
+        let Some(model) = self.models.get_mut(index) else { return };
         if model.memory.watermark == Some(watermark) {
             return;
         }
