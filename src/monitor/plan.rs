@@ -211,6 +211,11 @@ impl ModelPlan {
         }
     }
 
+    /// Whether any version is known to have no baseline.
+    pub fn has_absent(&self) -> bool {
+        self.versions.values().any(Option::is_none)
+    }
+
     /// Every baseline that is loaded.
     pub fn baselines(&self) -> impl Iterator<Item = &Arc<Prepared>> {
         self.shared.iter().chain(self.versions.values().flatten())
