@@ -1,0 +1,231 @@
+//! `driftline replay`: what would have been alerted, from files of recorded events.
+//!
+//! The same pipeline, monitor and verdicts as `run`; nothing is stored and nothing is sent.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::app::library::Library;
+use crate::app::pipeline::{Came, Pipeline};
+use crate::app::{SystemClock, plan_of, read_baseline};
+use crate::config::Config;
+use crate::event::{Clock, Origin};
+use crate::incident::{Incident, Status};
+use crate::monitor::{ClosedWindow, Commit, Monitor, Restored};
+use crate::source::SourceEvent;
+use crate::source::file::FileSource;
+
+use super::Failure;
+
+/// What to replay.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration; its `[kafka]` section is not needed.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Files of events, one JSON object a line, plain or `.gz`; `-` for standard input. Each is one partition.
+    #[arg(required = true, value_name = "EVENTS")]
+    pub events: Vec<PathBuf>,
+    /// The stream whose mapping the files have; not needed if there is only one.
+    #[arg(long)]
+    pub topic: Option<String>,
+    /// One JSON object a line: windows, verdicts, incidents, notifications, and a summary at the end.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Counts of a replay.
+#[derive(Debug, Default, Serialize)]
+struct Tally {
+    events: BTreeMap<&'static str, u64>,
+    windows: u64,
+    alarms: u64,
+    incidents_opened: u64,
+    incidents_resolved: u64,
+    notifications: u64,
+    panes_open: u64,
+}
+
+/// Runs the events through the configuration.
+///
+/// # Errors
+/// [`Failure`] when a baseline or a file cannot be read, or the output cannot be written.
+pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<(), Failure> {
+    let stream = stream_of(args, config)?;
+    let (plan, paths) = plan_of(config);
+    let library = Library::open(plan, paths, Box::new(read_baseline)).map_err(Failure::operator)?;
+    let library = Arc::new(library);
+    let (monitor, _) = Monitor::restore(library.plan(), Restored::default()).map_err(Failure::other)?;
+    let mut pipeline =
+        Pipeline::start(monitor, library, config.service.workers).map_err(|error| Failure::other(error.to_string()))?;
+    let mut report = Report { json: args.json, out, tally: Tally::default() };
+    let topic: Arc<str> = config.streams.get(stream).map_or("", |stream| stream.topic.as_str()).into();
+    // Every file is a partition, and all must be known before the first is read: an unread one holds the
+    // watermark back.
+    let origins: Vec<Origin> = (0..args.events.len())
+        .map(|number| Origin { topic: Arc::clone(&topic), partition: i32::try_from(number).unwrap_or(i32::MAX) })
+        .collect();
+    pipeline.monitor().assign(origins.iter().map(|origin| (origin.clone(), 0)));
+    for (path, origin) in args.events.iter().zip(origins) {
+        let limits = config.streams.get(stream).map(|stream| stream.limits).unwrap_or_default();
+        let source = FileSource::open(path, stream, origin, limits).map_err(Failure::operator)?;
+        for event in source {
+            step(&mut pipeline, event, &mut report)?;
+        }
+    }
+    while !pipeline.is_empty() {
+        take(&mut pipeline, &mut report)?;
+    }
+    let rest = pipeline.monitor().advance(SystemClock.now());
+    report.commit(&rest)?;
+    report.tally.panes_open = pipeline.monitor().open_panes() as u64;
+    report.finish()
+}
+
+fn stream_of(args: &Args, config: &Config) -> Result<usize, Failure> {
+    let topics = || config.streams.iter().map(|stream| stream.topic.as_str()).collect::<Vec<_>>().join(", ");
+    match (&args.topic, config.streams.len()) {
+        (None, 1) => Ok(0),
+        (None, _) => Err(Failure::operator(format!("say which stream the files are of: --topic, one of {}", topics()))),
+        (Some(topic), _) => config
+            .streams
+            .iter()
+            .position(|stream| stream.topic == *topic)
+            .ok_or_else(|| Failure::operator(format!("the configuration has no stream `{topic}`, only {}", topics()))),
+    }
+}
+
+fn step(pipeline: &mut Pipeline, event: SourceEvent, report: &mut Report<'_>) -> Result<(), Failure> {
+    while pipeline.is_full() {
+        take(pipeline, report)?;
+    }
+    pipeline.put(event).map_err(Failure::other)
+}
+
+fn take(pipeline: &mut Pipeline, report: &mut Report<'_>) -> Result<(), Failure> {
+    let now = SystemClock.now();
+    if let Some(Came::Word(SourceEvent::Failed(why))) = pipeline.take(now).map_err(Failure::other)? {
+        return Err(Failure::other(why));
+    }
+    if pipeline.monitor().is_due(now) {
+        let commit = pipeline.monitor().advance(now);
+        report.commit(&commit)?;
+    }
+    Ok(())
+}
+
+/// Tells what happened, as JSON lines or as text.
+struct Report<'a> {
+    json: bool,
+    out: &'a mut dyn Write,
+    tally: Tally,
+}
+
+impl Report<'_> {
+    fn commit(&mut self, commit: &Commit) -> Result<(), Failure> {
+        for (_, _, outcome, n) in &commit.counted {
+            *self.tally.events.entry(outcome).or_default() += n;
+        }
+        self.tally.windows += commit.windows.len() as u64;
+        self.tally.alarms += commit.windows.iter().filter(|window| window.verdict.alarm).count() as u64;
+        self.tally.notifications += commit.outbox.len() as u64;
+        for window in &commit.windows {
+            self.window(window)?;
+        }
+        for incident in &commit.transitions {
+            self.tally.incidents_opened += u64::from(incident.status == Status::Open);
+            self.tally.incidents_resolved += u64::from(incident.status == Status::Resolved);
+            self.incident(incident)?;
+        }
+        for sent in &commit.outbox {
+            let line = json!({
+                "type": "notification", "id": sent.id, "kind": sent.kind, "channel": sent.channel,
+                "incident": sent.incident.id, "sequence": sent.incident.sequence,
+            });
+            self.line(&line, &format!("    would tell {}: {:?}", sent.channel, sent.kind))?;
+        }
+        Ok(())
+    }
+
+    fn window(&mut self, window: &ClosedWindow) -> Result<(), Failure> {
+        let verdict = &window.verdict;
+        if !self.json {
+            let mark = if verdict.alarm { "ALARM" } else if verdict.quiet { "quiet" } else { "-" };
+            let top = verdict.features.first().map_or(String::new(), |column| {
+                format!("{} moved {:.3}", column.name, column.moved)
+            });
+            let segment = verdict.segment.as_deref().map_or(String::new(), |segment| format!(" [{segment}]"));
+            let text = format!(
+                "{} .. {} {:>5} {}{segment} n={:<7} {mark:<5} p={} {top}",
+                verdict.window_start,
+                verdict.window_end,
+                window.key.length.to_string(),
+                verdict.model,
+                verdict.n,
+                verdict.p_value.map_or("-".to_owned(), |p| format!("{p:.2e}")),
+            );
+            return self.text(&text);
+        }
+        let mut document = serde_json::to_value(window).map_err(|error| Failure::other(error.to_string()))?;
+        let mut verdict = document.as_object_mut().and_then(|object| object.remove("verdict")).unwrap_or(Value::Null);
+        tag(&mut document, "window");
+        tag(&mut verdict, "verdict");
+        self.line(&document, "")?;
+        self.line(&verdict, "")
+    }
+
+    fn incident(&mut self, incident: &Incident) -> Result<(), Failure> {
+        let names: Vec<&str> = incident.features.iter().map(|column| column.name.as_ref()).collect();
+        let mut document = serde_json::to_value(incident).map_err(|error| Failure::other(error.to_string()))?;
+        tag(&mut document, "incident");
+        let text = format!("  incident {} {:?} at {}: {}", incident.id, incident.status, incident.updated_at, names.join(", "));
+        self.line(&document, &text)
+    }
+
+    fn finish(mut self) -> Result<(), Failure> {
+        let mut document = serde_json::to_value(&self.tally).map_err(|error| Failure::other(error.to_string()))?;
+        tag(&mut document, "summary");
+        let tally = &self.tally;
+        let counted = tally.events.get("counted").copied().unwrap_or(0);
+        let set_aside: Vec<String> = tally
+            .events
+            .iter()
+            .filter(|(outcome, _)| **outcome != "counted")
+            .map(|(outcome, n)| format!("{n} {outcome}"))
+            .collect();
+        let text = format!(
+            "{counted} events counted{}; {} windows closed, {} alarmed; {} incidents opened, {} resolved; {} panes still open",
+            if set_aside.is_empty() { String::new() } else { format!(", set aside: {}", set_aside.join(", ")) },
+            tally.windows,
+            tally.alarms,
+            tally.incidents_opened,
+            tally.incidents_resolved,
+            tally.panes_open,
+        );
+        self.line(&document, &text)?;
+        self.out.flush().map_err(output)
+    }
+
+    fn line(&mut self, document: &Value, text: &str) -> Result<(), Failure> {
+        if self.json { writeln!(self.out, "{document}").map_err(output) } else { self.text(text) }
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), Failure> {
+        writeln!(self.out, "{text}").map_err(output)
+    }
+}
+
+fn output(error: io::Error) -> Failure {
+    Failure::other(format!("cannot write the output: {error}"))
+}
+
+fn tag(document: &mut Value, name: &str) {
+    if let Some(object) = document.as_object_mut() {
+        object.insert("type".to_owned(), Value::String(name.to_owned()));
+    }
+}
