@@ -142,6 +142,12 @@ impl EventBatch {
         Ok(Self { origin, schema, batch })
     }
 
+    /// A batch without events.
+    pub fn empty(origin: Origin, schema: EventSchema) -> Self {
+        let batch = RecordBatch::new_empty(schema.arrow.clone());
+        Self { origin, schema, batch }
+    }
+
     /// Number of events.
     pub fn len(&self) -> usize {
         self.batch.num_rows()

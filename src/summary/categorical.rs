@@ -8,11 +8,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Anomalies, Counts, ShapeMismatch};
-use crate::event::Names;
-
-/// The name that stands for a value that cannot be a category (an array or an object). The noncharacter
-/// in front keeps it apart from honest data.
-pub const WRONG_TYPE_NAME: &str = "\u{ffff}wrong type";
+use crate::event::{Names, WRONG_TYPE_NAME};
 
 /// How many unseen names a summary can tell, by the smallest hashes.
 pub const UNSEEN_EXAMPLES_MAX: usize = 16;
@@ -209,12 +205,6 @@ fn count_key(scratch: &mut [u32], key: i32) {
     }
 }
 
-/// A number as a category's name: integers without a point, others in the shortest form that reads back.
-/// So `3`, `3.0` and the Parquet integer 3 are the same category.
-pub fn canonical_number(value: f64) -> String {
-    if value == 0.0 { "0".to_owned() } else { value.to_string() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,12 +248,5 @@ mod tests {
             all
         };
         assert_eq!(merged(&mut parts.iter()), merged(&mut parts.iter().rev()));
-    }
-
-    #[test]
-    fn whole_numbers_are_named_without_a_point() {
-        assert_eq!(canonical_number(3.0), "3");
-        assert_eq!(canonical_number(-0.0), "0");
-        assert_eq!(canonical_number(0.1), "0.1");
     }
 }

@@ -18,9 +18,8 @@ mod counts;
 mod latency;
 mod numeric;
 
-pub use categorical::{
-    CategoricalSummary, Categories, CategoryIndex, UNSEEN_EXAMPLES_MAX, WRONG_TYPE_NAME, canonical_number,
-};
+pub use crate::event::{WRONG_TYPE_NAME, canonical_number};
+pub use categorical::{CategoricalSummary, Categories, CategoryIndex, UNSEEN_EXAMPLES_MAX};
 pub use codec::{CodecError, FORMAT_VERSION};
 pub use counts::Counts;
 pub use latency::Latency;
