@@ -13,7 +13,42 @@
 
 pub mod library;
 pub mod pipeline;
+pub mod service;
+pub mod telemetry;
 
 mod clock;
+mod owner;
 
 pub use clock::SystemClock;
+pub use owner::OwnerError;
+
+use std::path::{Path, PathBuf};
+
+use crate::baseline::Baseline;
+use crate::config::Config;
+use crate::monitor::{ModelSettings, Plan};
+
+/// The plan of a configuration, with the path of each model's baseline in the same order.
+pub fn plan_of(config: &Config) -> (Plan, Vec<PathBuf>) {
+    let models = config.models.iter().map(|model| ModelSettings {
+        name: model.name.clone(),
+        windows: model.windows.clone(),
+        verdict: model.verdict.clone(),
+        incident: model.incident.clone(),
+        segments_max: model.segments_max,
+        versions_max: model.versions_max,
+    });
+    let paths = config.models.iter().map(|model| model.baseline.clone()).collect();
+    (Plan::new(config.id.clone(), config.streams.clone(), models.collect()), paths)
+}
+
+/// Reads a baseline file; `None` if there is none.
+///
+/// # Errors
+/// What is wrong with the file, for people.
+pub fn read_baseline(path: &Path) -> Result<Option<Baseline>, String> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    Baseline::read(path).map(Some).map_err(|error| error.to_string())
+}

@@ -1,1 +1,113 @@
-//! (being written)
+//! The command line: one file a command.
+//!
+//! Exit codes: 0 done, 1 failed, 2 the operator's mistake (a wrong argument, configuration or file).
+
+pub mod demo;
+pub mod replay;
+pub mod run;
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+
+/// Watches a deployed model's inputs and outputs in Kafka, raises drift alarms within a stated
+/// false-alarm budget, and starts the retraining.
+#[derive(Debug, Parser)]
+#[command(name = "driftline", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the service
+    Run(run::Args),
+    /// Check a configuration and print what would run
+    Check {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what would have been alerted, from files of recorded events
+    Replay(replay::Args),
+    /// Show the whole loop in one process, with nothing to install
+    Demo(demo::Args),
+}
+
+/// Why a command failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What went wrong and what to do, for people.
+    pub message: String,
+    /// The exit code.
+    pub code: u8,
+}
+
+impl Failure {
+    /// The operator's mistake: exit code 2.
+    pub fn operator(message: impl Display) -> Self {
+        Self { message: message.to_string(), code: 2 }
+    }
+
+    /// Anything else: exit code 1. An error's causes belong into the message: see [`chain`].
+    pub fn other(message: impl Display) -> Self {
+        Self { message: message.to_string(), code: 1 }
+    }
+}
+
+/// An error with its causes, as one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let more = source.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = source.source();
+    }
+    text
+}
+
+impl Cli {
+    /// Runs the command and gives the exit code.
+    pub fn run(&self) -> u8 {
+        let (mut out, mut err) = (io::stdout().lock(), io::stderr());
+        match self.command.run(&mut out, &mut err) {
+            Ok(code) => code,
+            Err(failure) => {
+                let _ = out.flush();
+                // Nobody is left to tell when even that fails.
+                let _ = writeln!(err, "driftline: {}", failure.message);
+                failure.code
+            }
+        }
+    }
+}
+
+impl Command {
+    fn run(&self, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Failure> {
+        match self {
+            Self::Run(args) => run::run(args, &load(&args.config)?).map(|()| 0),
+            Self::Check { config, json } => check::run(config, *json, out, err).map_err(Failure::other),
+            Self::Replay(args) => replay::run(args, &load(&args.config)?, out).map(|()| 0),
+            Self::Demo(args) => demo::run(args, out).map(|()| 0),
+        }
+    }
+}
+
+/// Loads a configuration; its mistakes are shown with the lines they are in.
+fn load(path: &Path) -> Result<Config, Failure> {
+    crate::config::load(path).map_err(|errors| Failure::operator(format!("{:?}", miette::Report::new(errors))))
+}

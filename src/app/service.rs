@@ -1,0 +1,310 @@
+//! The running service: start, supervise, drain.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+use super::library::{Library, LibraryError};
+use super::owner::{Owner, OwnerError};
+use super::pipeline::Pipeline;
+use super::{SystemClock, plan_of, read_baseline};
+use crate::config::Config;
+use crate::event::{Clock, Timestamp};
+use crate::monitor::{Monitor, NeedsBaseline, Plan, RestoreError};
+use crate::notify::deliver::{self, Attempted, Outcome, Ports, Signals, UnknownKind};
+use crate::notify::transport::{HttpTransport, HttpTransportError};
+use crate::serve::metrics::{Attempt, Labels};
+use crate::serve::{self, ApiState, Health, Metrics, ModelView, VersionView};
+use crate::source::kafka::{KafkaSource, SourceError};
+use crate::store::{Options, Store, StoreError};
+
+/// The owner beats at least this often, or `/healthz` fails: far above any commit, far below a human's
+/// patience.
+const BEAT_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// How long the HTTP side and the delivery workers may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A service in this process.
+pub struct Service {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<(), ServiceError>>>,
+}
+
+/// Why the service could not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// `run` reads from Kafka.
+    #[error("the configuration has no [kafka] section: `run` reads from Kafka; to read files use `replay`")]
+    NoKafka,
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A baseline that all versions share.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// The stored state.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The Kafka client.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The address of the API.
+    #[error("cannot listen on {address}: choose another [service] listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A thread or the runtime.
+    #[error("the system gives no thread")]
+    Thread(#[source] std::io::Error),
+    /// The HTTP client.
+    #[error(transparent)]
+    Transport(#[from] HttpTransportError),
+    /// A channel.
+    #[error(transparent)]
+    Channel(#[from] UnknownKind),
+    /// The owner's loop.
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
+    /// The owner's thread.
+    #[error("the service stopped unexpectedly; see the log above")]
+    Died,
+}
+
+impl Service {
+    /// Starts everything and returns when the API answers.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; nothing runs on then.
+    pub fn start(config: &Config) -> Result<Self, ServiceError> {
+        let kafka = config.kafka.as_ref().ok_or(ServiceError::NoKafka)?;
+        let options =
+            Options { dead_letters_max: config.service.dead_letters_max, history: config.service.history };
+        let store = Arc::new(Store::open(&config.service.data_dir, options)?);
+        let (plan, paths) = plan_of(config);
+        let library = Arc::new(Library::open(plan, paths, Box::new(read_baseline))?);
+        let (monitor, positions) = restore(&store, &library)?;
+
+        let listen = |source| ServiceError::Listen { address: config.service.listen, source };
+        let listener = std::net::TcpListener::bind(config.service.listen).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+
+        let metrics = Arc::new(Metrics::new(labels(config)));
+        let health = Arc::new(Health::new(BEAT_AGE_MAX));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("http")
+            .enable_all()
+            .build()
+            .map_err(ServiceError::Thread)?;
+        let side = {
+            let _inside = runtime.enter();
+            let state = ApiState {
+                store: Arc::clone(&store),
+                metrics: Arc::clone(&metrics),
+                health: Arc::clone(&health),
+                models: models(&library.plan()).into(),
+                config: config.id.as_str().into(),
+                now,
+            };
+            Side::start(listener, state, config, &store, &metrics)?
+        };
+
+        let (events, received) = crate::source::kafka::handoff();
+        let source = KafkaSource::start(kafka, &config.streams, store.id(), &positions, events)?;
+        let pipeline = Pipeline::start(monitor, Arc::clone(&library), config.service.workers)
+            .map_err(ServiceError::Thread)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let owner = Owner {
+            pipeline,
+            library,
+            store,
+            source,
+            received,
+            metrics,
+            health,
+            wake: side.wake.clone(),
+            commit_interval: config.service.commit_interval,
+            stop: Arc::clone(&stop),
+        };
+        let thread = std::thread::Builder::new()
+            .name("owner".to_owned())
+            .spawn(move || {
+                let result = owner.run();
+                side.stop(runtime);
+                result.map_err(ServiceError::from)
+            })
+            .map_err(ServiceError::Thread)?;
+        tracing::info!(%address, "driftline is running");
+        Ok(Self { address, stop, thread: Some(thread) })
+    }
+
+    /// Where the API listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// What asks the service to drain, commit and end.
+    pub fn stopper(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
+    /// Drains, commits and ends.
+    ///
+    /// # Errors
+    /// What made it stop, if it was not asked to.
+    pub fn stop(self) -> Result<(), ServiceError> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.wait()
+    }
+
+    /// Waits until it ends.
+    ///
+    /// # Errors
+    /// What made it stop, if it was not asked to.
+    pub fn wait(mut self) -> Result<(), ServiceError> {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) | None => Err(ServiceError::Died),
+        }
+    }
+}
+
+/// The HTTP server and the delivery workers.
+struct Side {
+    wake: watch::Sender<u64>,
+    shutdown: watch::Sender<bool>,
+    server: oneshot::Sender<()>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Side {
+    fn start(
+        listener: std::net::TcpListener,
+        state: ApiState,
+        config: &Config,
+        store: &Arc<Store>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, ServiceError> {
+        let (wake, woken) = watch::channel(0);
+        let (shutdown, told) = watch::channel(false);
+        let (server, server_told) = oneshot::channel();
+        let heard = Arc::clone(metrics);
+        let ports = Ports {
+            outbox: Arc::clone(store) as Arc<dyn crate::notify::Outbox>,
+            transport: Arc::new(HttpTransport::new()?),
+            clock: Arc::new(SystemClock),
+            observer: Arc::new(move |attempted| hear(&heard, attempted)),
+        };
+        let mut tasks = Vec::new();
+        for channel in &config.channels {
+            let signals = Signals { wake: woken.clone(), shutdown: told.clone() };
+            tasks.push(deliver::spawn(channel.clone(), ports.clone(), signals)?);
+        }
+        tasks.push(tokio::spawn(async move {
+            let asked = async {
+                let _ = server_told.await;
+            };
+            if let Err(error) = serve::run(listener, state, asked).await {
+                tracing::error!(%error, "the API stopped");
+            }
+        }));
+        Ok(Self { wake, shutdown, server, tasks })
+    }
+
+    fn stop(self, runtime: tokio::runtime::Runtime) {
+        let _ = self.shutdown.send(true);
+        let _ = self.server.send(());
+        runtime.block_on(async {
+            let all = async {
+                for task in self.tasks {
+                    let _ = task.await;
+                }
+            };
+            let _ = tokio::time::timeout(STOP_TIMEOUT, all).await;
+        });
+        // A blocked store call must not keep the process: what matters is durable.
+        runtime.shutdown_timeout(Duration::from_millis(500));
+    }
+}
+
+fn now() -> Timestamp {
+    SystemClock.now()
+}
+
+fn hear(metrics: &Metrics, attempted: &Attempted<'_>) {
+    let outcome = match attempted.outcome {
+        Outcome::Delivered => Attempt::Delivered,
+        Outcome::Retried => Attempt::Retried,
+        Outcome::Dead => Attempt::Dead,
+    };
+    metrics.delivery(attempted.channel, outcome, attempted.duration);
+    if attempted.outcome == Outcome::Delivered {
+        metrics.event_to_alert(attempted.since_created.to_duration());
+    }
+}
+
+/// Starts the monitor from what the store holds, after loading the baselines that its panes were counted on.
+fn restore(store: &Store, library: &Library) -> Result<(Monitor, Vec<crate::monitor::Position>), ServiceError> {
+    let restored = store.restore()?;
+    let positions = restored.positions.clone();
+    let plan = library.plan();
+    let mut needs: Vec<NeedsBaseline> = restored
+        .panes
+        .iter()
+        .filter_map(|pane| {
+            Some(NeedsBaseline { model: plan.model(&pane.key.model)?, version: pane.key.version.clone() })
+        })
+        .collect();
+    needs.sort();
+    needs.dedup();
+    let plan = if needs.is_empty() { plan } else { library.find(&needs) };
+    let (monitor, notes) = Monitor::restore(plan, restored)?;
+    for note in notes {
+        tracing::warn!("{note}");
+    }
+    Ok((monitor, positions))
+}
+
+fn labels(config: &Config) -> Labels {
+    Labels {
+        topics: config.streams.iter().map(|stream| stream.topic.clone()).collect(),
+        models: config.models.iter().map(|model| model.name.clone()).collect(),
+        channels: config.channels.iter().map(|channel| channel.name.clone()).collect(),
+    }
+}
+
+fn models(plan: &Plan) -> Vec<ModelView> {
+    plan.models()
+        .iter()
+        .map(|model| ModelView {
+            name: model.settings.name.clone(),
+            versions: model
+                .versions()
+                .map(|(version, prepared)| VersionView {
+                    version: version.map(str::to_owned),
+                    baseline: prepared.id.clone(),
+                })
+                .collect(),
+            windows: model.settings.windows.windows.clone(),
+            allowed_lateness: model.settings.windows.allowed_lateness,
+            false_alarms: model.settings.verdict.budget,
+            calibration: "uncalibrated".to_owned(),
+        })
+        .collect()
+}
+
