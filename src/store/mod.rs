@@ -357,7 +357,8 @@ fn count(integer: i64) -> u64 {
 
 /// The first `bytes_max` bytes of a text, cut between characters.
 fn head(text: &str, bytes_max: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or(text)
+    let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    end.and_then(|end| text.get(..end)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,0 +1,240 @@
+//! The answers: each takes what is asked and reads it from the store or from memory.
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::metrics::CONTENT_TYPE;
+use super::{Answer, ApiError, ApiState, Asked, ENDPOINTS};
+use crate::event::Span;
+use crate::store::{
+    Cursor, DeadLetterFilter, IncidentFilter, ModelActivity, OutboxFilter, Page, SegmentFilter, StatusFilter,
+    WindowFilter, WindowName,
+};
+use crate::verdict::Budget;
+use crate::window::WindowSettings;
+
+/// A model as it is configured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelView {
+    /// Its name in the events.
+    pub name: String,
+    /// The versions that had a baseline at start.
+    pub versions: Vec<VersionView>,
+    /// The windows its event time is cut into.
+    pub windows: Vec<WindowSettings>,
+    /// How late an event may be and still be counted.
+    pub allowed_lateness: Span,
+    /// False alarms allowed.
+    pub false_alarms: Budget,
+    /// `calibrated` or `uncalibrated`: whether the promise rests on reference windows.
+    pub calibration: String,
+}
+
+/// A version of a model with its baseline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VersionView {
+    /// The version; `None` when one baseline serves all.
+    pub version: Option<String>,
+    /// Id of the baseline, in hex.
+    pub baseline: String,
+}
+
+/// A model as it is configured and as it stands.
+#[derive(Serialize)]
+struct ModelAnswer<'a> {
+    #[serde(flatten)]
+    configured: &'a ModelView,
+    activity: ModelActivity,
+}
+
+/// A page under the name of what it holds, with the cursor of the next.
+fn page<T: Serialize>(name: &'static str, page: Page<T>) -> Result<Answer, ApiError> {
+    Answer::json(&PageAnswer { name, page })
+}
+
+struct PageAnswer<T> {
+    name: &'static str,
+    page: Page<T>,
+}
+
+impl<T: Serialize> Serialize for PageAnswer<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry(self.name, &self.page.rows)?;
+        map.serialize_entry("next", &next(self.page.next))?;
+        map.end()
+    }
+}
+
+fn next(cursor: Option<Cursor>) -> Option<String> {
+    cursor.map(|cursor| cursor.to_string())
+}
+
+// === the process ===
+
+pub(super) fn index(_: &ApiState, _: &Asked) -> Result<Answer, ApiError> {
+    let rows = ENDPOINTS.iter();
+    let rows = rows.map(|row| json!({"path": row.path, "about": row.about, "parameters": row.parameters}));
+    let endpoints: Vec<_> = rows.collect();
+    let version = env!("CARGO_PKG_VERSION");
+    Answer::json(&json!({"name": "driftline", "version": version, "endpoints": endpoints}))
+}
+
+pub(super) fn healthz(state: &ApiState, _: &Asked) -> Result<Answer, ApiError> {
+    let stopped = state.store.stopped().map(|reason| format!("the store takes no more writes: {reason}"));
+    let reasons: Vec<String> = stopped.into_iter().chain(state.health.sick()).collect();
+    if !reasons.is_empty() {
+        return Err(ApiError::unavailable("unhealthy", reasons));
+    }
+    Answer::json(&json!({"status": "ok"}))
+}
+
+pub(super) fn readyz(state: &ApiState, _: &Asked) -> Result<Answer, ApiError> {
+    let stopped = state.store.stopped().map(|reason| format!("the store takes no more writes: {reason}"));
+    let reasons: Vec<String> = stopped.into_iter().chain(state.health.not_ready()).collect();
+    if !reasons.is_empty() {
+        return Err(ApiError::unavailable("not_ready", reasons));
+    }
+    Answer::json(&json!({"status": "ready"}))
+}
+
+pub(super) fn metrics(state: &ApiState, _: &Asked) -> Result<Answer, ApiError> {
+    state.metrics.read_store(&state.store, (state.now)())?;
+    let body = state.metrics.encode().map_err(|error| ApiError::internal(&error))?;
+    Ok(Answer { content_type: CONTENT_TYPE, body })
+}
+
+pub(super) fn status(state: &ApiState, _: &Asked) -> Result<Answer, ApiError> {
+    let positions = state.store.positions()?.into_iter().map(|position| {
+        let (topic, partition) = (&*position.origin.topic, position.origin.partition);
+        json!({"topic": topic, "partition": partition, "next_offset": position.next_offset})
+    });
+    Answer::json(&json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "config": &*state.config,
+        "now": (state.now)(),
+        "uptime_seconds": state.health.uptime().as_secs(),
+        "ready": state.health.not_ready().is_empty() && state.store.stopped().is_none(),
+        "reasons": state.health.not_ready(),
+        "positions": positions.collect::<Vec<_>>(),
+        "watermarks": state.health.watermarks(),
+        "event_to_alert_seconds": state.metrics.event_to_alert_quantiles(),
+        "events": state.store.counters()?,
+        "store": {
+            "id": state.store.id(),
+            "size_bytes": state.store.size_bytes(),
+            "stopped": state.store.stopped(),
+        },
+    }))
+}
+
+// === models and windows ===
+
+fn model_answer<'a>(state: &ApiState, configured: &'a ModelView) -> Result<ModelAnswer<'a>, ApiError> {
+    Ok(ModelAnswer { configured, activity: state.store.model_activity(&configured.name)? })
+}
+
+fn known_model<'a>(state: &'a ApiState, asked: &Asked) -> Result<&'a ModelView, ApiError> {
+    let name = asked.part("model");
+    let missing =
+        || ApiError::not_found(format!("no model is called `{name}`: GET /api/v1/models lists them"));
+    state.models.iter().find(|model| model.name == name).ok_or_else(missing)
+}
+
+pub(super) fn models(state: &ApiState, _: &Asked) -> Result<Answer, ApiError> {
+    let models = state.models.iter().map(|model| model_answer(state, model));
+    Answer::json(&json!({"models": models.collect::<Result<Vec<_>, _>>()?}))
+}
+
+pub(super) fn model(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
+    Answer::json(&model_answer(state, known_model(state, asked)?)?)
+}
+
+pub(super) fn windows(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
+    let segment = match asked.text("segment") {
+        None => SegmentFilter::Any,
+        Some(segment) if segment.is_empty() => SegmentFilter::Whole,
+        Some(segment) => SegmentFilter::One(segment),
+    };
+    let filter = WindowFilter {
+        model: known_model(state, asked)?.name.clone(),
+        version: asked.text("version"),
+        segment,
+        length: asked.parsed("length")?,
+        alarm: asked.choice("alarm", &[("true", true), ("false", false)])?,
+        after: asked.time("after")?,
+        before: asked.time("before")?,
+        cursor: asked.parsed("cursor")?,
+        limit: asked.limit()?,
+    };
+    page("windows", state.store.windows(&filter)?)
+}
+
+pub(super) fn window(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
+    let name = WindowName {
+        model: known_model(state, asked)?.name.clone(),
+        start: asked.part_as("start")?,
+        length: asked.part_as("length")?,
+        version: asked.text("version"),
+        segment: asked.text("segment").filter(|segment| !segment.is_empty()),
+    };
+    let document = state.store.window(&name)?;
+    let missing = || {
+        let WindowName { model, start, length, .. } = &name;
+        ApiError::not_found(format!("model `{model}` has no such window of {length} from {start}"))
+    };
+    Answer::json(&document.ok_or_else(missing)?)
+}
+
+// === incidents and what is sent ===
+
+pub(super) fn incidents(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
+    let choices = [
+        ("open", StatusFilter::Open),
+        ("updated", StatusFilter::Updated),
+        ("resolved", StatusFilter::Resolved),
+    ];
+    let filter = IncidentFilter {
+        model: asked.text("model"),
+        status: asked.choice("status", &choices)?,
+        cursor: asked.parsed("cursor")?,
+        limit: asked.limit()?,
+    };
+    page("incidents", state.store.incidents(&filter)?)
+}
+
+pub(super) fn incident(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
+    let id = asked.part("id");
+    let missing = || ApiError::not_found(format!("no incident `{id}`: GET /api/v1/incidents lists them"));
+    Answer::json(&state.store.incident(id)?.ok_or_else(missing)?)
+}
+
+pub(super) fn transition(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
+    let (id, sequence) = (asked.part("id"), asked.part_as("sequence")?);
+    let missing = || ApiError::not_found(format!("incident `{id}` has no transition {sequence}"));
+    Answer::json(&state.store.transition(id, sequence)?.ok_or_else(missing)?)
+}
+
+pub(super) fn dead_letters(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
+    let filter = DeadLetterFilter {
+        topic: asked.text("topic"),
+        reason: asked.text("reason"),
+        cursor: asked.parsed("cursor")?,
+        limit: asked.limit()?,
+    };
+    page("dead_letters", state.store.dead_letters(&filter)?)
+}
+
+pub(super) fn outbox(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
+    let choices = ["waiting", "delivered", "dead"].map(|status| (status, status));
+    let filter = OutboxFilter {
+        channel: asked.text("channel"),
+        status: asked.choice("status", &choices)?.map(str::to_owned),
+        cursor: asked.parsed("cursor")?,
+        limit: asked.limit()?,
+    };
+    let rows = state.store.outbox_rows(&filter)?;
+    let channels = state.store.outbox_stats()?;
+    Answer::json(&json!({"channels": channels, "notifications": rows.rows, "next": next(rows.next)}))
+}
