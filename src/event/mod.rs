@@ -19,7 +19,7 @@ mod time;
 pub use schema::{
     ColumnKind, ColumnSpec, EventBatch, EventSchema, Names, Role, WRONG_TYPE_BITS, is_wrong_type, wrong_type,
 };
-pub use time::{Span, Timestamp};
+pub use time::{Clock, Span, Timestamp};
 
 use std::sync::Arc;
 

@@ -14,6 +14,13 @@ pub struct Timestamp(i64);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Span(i64);
 
+/// Where the wall time comes from: a port, so that whatever needs the time can be run in a simulated one.
+/// Nothing from [`event`](crate::event) to [`monitor`](crate::monitor) may hold one; there, time is an argument.
+pub trait Clock: Send + Sync {
+    /// The wall time.
+    fn now(&self) -> Timestamp;
+}
+
 impl Timestamp {
     /// The smallest timestamp that can be written with four digits of year: 0001-01-01T00:00:00Z.
     pub const MIN: Self = Self(-62_135_596_800_000_000);
