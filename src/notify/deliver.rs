@@ -9,8 +9,8 @@
 //! Promise: at least once. When the process dies between the answer and the record, or the receiver's
 //! answer is lost, the same notification is sent again under the same id.
 //!
-//! Bounds: [`ROWS_MAX`] rows are held; a row is tried `attempts_max` times, at intervals that grow to
-//! [`BACKOFF_MAX`]; twelve attempts span about two to four hours.
+//! Bounds: at most 32 rows are held; a row is tried `attempts_max` times, at intervals that grow to one
+//! hour; twelve attempts span about two to four hours.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -63,27 +63,34 @@ fn event(notification: &Notification, settings: &ChannelSettings, now: Timestamp
     let link = words::link(incident, settings);
     let links: Vec<Value> =
         link.iter().map(|href| json!({"href": href, "text": "The incident in Driftline"})).collect();
+    let mut payload = json!({
+        "summary": summary(notification),
+        "source": words::model(incident),
+        "severity": severity(notification),
+        "timestamp": now,
+        "class": clip_name(&incident.kind, words::NAME_CHARS_MAX),
+        "custom_details": custom_details(notification, details),
+    });
+    let segment = incident.segment.as_deref().map(|text| clip_name(text, words::NAME_CHARS_MAX));
+    insert(&mut payload, "component", incident.features.first().map(words::column));
+    insert(&mut payload, "group", segment);
     let mut event = json!({
         "routing_key": settings.secrets.first().map_or("", |key| key.expose_secret()),
         "event_action": action,
         "dedup_key": dedup_key(incident),
         "client": "Driftline",
         "links": links,
-        "payload": {
-            "summary": summary(notification),
-            "source": words::model(incident),
-            "severity": severity(notification),
-            "timestamp": now,
-            "component": incident.features.first().map(words::column),
-            "group": incident.segment.as_deref().map(|text| clip_name(text, words::NAME_CHARS_MAX)),
-            "class": clip_name(&incident.kind, words::NAME_CHARS_MAX),
-            "custom_details": custom_details(notification, details),
-        },
+        "payload": payload,
     });
-    if let (Some(link), Some(event)) = (link, event.as_object_mut()) {
-        event.insert("client_url".to_owned(), link.into());
-    }
+    insert(&mut event, "client_url", link);
     event
+}
+
+/// Adds a field that PagerDuty wants as text or not at all.
+fn insert(object: &mut Value, name: &str, value: Option<String>) {
+    if let (Some(value), Some(object)) = (value, object.as_object_mut()) {
+        object.insert(name.to_owned(), value.into());
+    }
 }
 
 /// One key for everything that happens to an incident, whatever its names hold: 64 characters of 255.

@@ -72,7 +72,7 @@ fn message(notification: &Notification, settings: &ChannelSettings, features_max
     let headline = format!("{} {}", sign(notification), words::headline(notification));
     let mut blocks = vec![
         json!({"type": "header", "text": plain(&headline, HEADER_CHARS_MAX)}),
-        json!({"type": "context", "elements": facts(incident)}),
+        json!({"type": "context", "elements": facts(notification)}),
     ];
     match notification.kind {
         NotificationKind::Resolved => {
@@ -108,11 +108,16 @@ fn sign(notification: &Notification) -> &'static str {
 }
 
 /// Which model, which window, how much, how sure.
-fn facts(incident: &Incident) -> Vec<Value> {
+fn facts(notification: &Notification) -> Vec<Value> {
+    let incident = &notification.incident;
+    let window = match notification.kind {
+        NotificationKind::Resolved => "last alarming window",
+        _ => "window",
+    };
     let mut facts = vec![
         mrkdwn(format!("model {}", code(&words::model(incident)))),
         mrkdwn(format!("version {}", code(&words::version(incident)))),
-        mrkdwn(format!("window {}", stretch(incident.window_start, incident.window_end))),
+        mrkdwn(format!("{window} {}", stretch(incident.window_start, incident.window_end))),
         mrkdwn(format!("n = {}", count(incident.n))),
         mrkdwn(format!("severity {}", words::severity(incident.severity).to_lowercase())),
     ];
@@ -205,9 +210,11 @@ fn mrkdwn(text: String) -> Value {
     json!({"type": "mrkdwn", "text": text, "verbatim": true})
 }
 
-/// Text without any formatting, on one line.
+/// Text without any formatting, on one line; Slack refuses an empty one.
 fn plain(text: &str, max: usize) -> Value {
-    json!({"type": "plain_text", "text": escape(text, max), "emoji": false})
+    let text = escape(text, max);
+    let text = if text.is_empty() { "(blank)" } else { text.as_str() };
+    json!({"type": "plain_text", "text": text, "emoji": false})
 }
 
 /// Lines of our own, each cleaned.
@@ -218,9 +225,7 @@ fn plain_lines(text: &str, max: usize) -> Value {
 
 /// A name in monospace. Between backticks nothing is formatted; a backtick in the name becomes a quote.
 fn code(name: &str) -> String {
-    let name = name.replace('`', "'");
-    let name = if name.trim().is_empty() { "(blank)".to_owned() } else { name };
-    format!("`{}`", escape(&name, 500))
+    format!("`{}`", escape(&name.replace('`', "'"), 500))
 }
 
 /// Cleaned, with Slack's three control characters as entities, at most `max` characters after that; never
@@ -268,7 +273,6 @@ mod tests {
     fn nothing_from_outside_can_mention_link_or_format() {
         assert_eq!(code("<!channel>"), "`&lt;!channel&gt;`");
         assert_eq!(code("a`b*c_d~e\nf"), "`a'b*c_d~e f`");
-        assert_eq!(code("  "), "`(blank)`");
         assert_eq!(escape("<https://x|y> & <@U1>", 100), "&lt;https://x|y&gt; &amp; &lt;@U1&gt;");
     }
 

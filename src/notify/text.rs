@@ -11,9 +11,10 @@ use crate::drift::EffectUnit;
 use crate::event::Timestamp;
 
 /// Makes one line of it: control characters, line separators and characters that change the direction
-/// of writing become spaces.
+/// of writing become spaces, and none stay at the ends.
 pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if breaks_the_line(c) { ' ' } else { c }).collect()
+    let line: String = text.chars().map(|c| if breaks_the_line(c) { ' ' } else { c }).collect();
+    line.trim().to_owned()
 }
 
 fn breaks_the_line(c: char) -> bool {
@@ -27,16 +28,17 @@ pub(super) fn clip(text: &str, max: usize) -> String {
     let mut kept: String = text.chars().take(max.saturating_add(1)).collect();
     if kept.chars().count() > max {
         kept = kept.chars().take(max.saturating_sub(1)).collect();
-        kept.push('…');
+        return clean(&kept) + "…";
     }
     clean(&kept)
 }
 
-/// Like [`clip`], but cuts the middle: long names often differ at their end.
+/// Like [`clip`], but cuts the middle, for long names often differ at their end, and is never empty.
 pub(super) fn clip_name(name: &str, max: usize) -> String {
     let length = name.chars().count();
     if length <= max {
-        return clean(name);
+        let name = clean(name);
+        return if name.is_empty() { "(blank)".to_owned() } else { name };
     }
     let tail = max.saturating_sub(1) / 2;
     let head = max.saturating_sub(1).saturating_sub(tail);
@@ -107,6 +109,7 @@ mod tests {
     fn long_names_keep_both_ends() {
         assert_eq!(clip_name("abcdefghij_one", 9), "abcd…_one");
         assert_eq!(clip_name("short", 9), "short");
+        assert_eq!(clip_name(" \n", 9), "(blank)");
         assert_eq!(clip_name(&"é".repeat(300), 80).chars().count(), 80);
     }
 

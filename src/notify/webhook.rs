@@ -75,11 +75,15 @@ pub(super) fn fitting(incident: &Incident, body: impl Fn(&Value, &[&str]) -> Val
 }
 
 /// What is taken out, least missed first. Each says what it took out, if anything.
-const STEPS: [fn(&mut Incident, &Incident) -> Option<&'static str>; 6] = [
+const STEPS: [fn(&mut Incident, &Incident) -> Option<&'static str>; 7] = [
     |_, _| None,
     |part, _| {
         part.features.iter_mut().for_each(|feature| feature.tests.clear());
         Some("features.tests")
+    },
+    |part, whole| {
+        part.note = part.note.as_deref().map(|note| clip(note, 500));
+        (part.note != whole.note).then_some("note")
     },
     |part, _| {
         part.positions.clear();
@@ -107,7 +111,6 @@ fn clip_strings(incident: &mut Incident) {
     for text in [&mut incident.version, &mut incident.segment].into_iter().flatten() {
         *text = clip_name(text, 200);
     }
-    incident.note = incident.note.as_deref().map(|note| clip(note, 500));
     let excess = incident.retrained_at.len().saturating_sub(20);
     incident.retrained_at.drain(..excess);
     for feature in &mut incident.features {
