@@ -5,6 +5,7 @@
 pub mod demo;
 pub mod replay;
 pub mod run;
+pub mod test_alert;
 
 use std::fmt::Display;
 use std::io::{self, Write};
