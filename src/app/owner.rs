@@ -1,7 +1,8 @@
 //! The owner's loop: take what the source says, add it up, make it durable, let it leave.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -11,8 +12,7 @@ use super::library::Library;
 use super::pipeline::{Came, Pipeline, PipelineError};
 use crate::event::{Clock, Timestamp};
 use crate::serve::{Health, Metrics};
-use crate::source::SourceEvent;
-use crate::source::kafka::{Handoff, KafkaSource};
+use crate::source::{KafkaSource, SourceEvent};
 use crate::store::{Store, StoreError};
 
 /// Longest wait for a record; how soon a stop is noticed.
@@ -33,12 +33,16 @@ pub(super) struct Owner {
     pub(super) library: Arc<Library>,
     pub(super) store: Arc<Store>,
     pub(super) source: KafkaSource,
-    pub(super) received: Handoff,
+    pub(super) received: Receiver<SourceEvent>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) health: Arc<Health>,
     pub(super) wake: watch::Sender<u64>,
     pub(super) commit_interval: Duration,
     pub(super) stop: Arc<AtomicBool>,
+    /// From the arrival of the newest record to the commit that made notifications of it, in microseconds:
+    /// delivery adds it to its own time.
+    pub(super) arrival_to_outbox: Arc<AtomicU64>,
+    pub(super) arrival: Option<Timestamp>,
 }
 
 /// Why the loop had to stop.
@@ -65,7 +69,8 @@ struct Rounds {
 impl Owner {
     /// Runs until it is told to stop or cannot go on. However it ends, what was committed is whole.
     pub(super) fn run(mut self) -> Result<(), OwnerError> {
-        let mut rounds = Rounds { committed: Instant::now(), looked: Instant::now(), library: Instant::now() };
+        let mut rounds =
+            Rounds { committed: Instant::now(), looked: Instant::now(), library: Instant::now() };
         let result = loop {
             self.health.beat();
             if self.stop.load(Ordering::Relaxed) {
@@ -107,10 +112,12 @@ impl Owner {
         while !self.pipeline.is_full() {
             // With results under way, only take what is there already.
             let wait = if self.pipeline.is_empty() { wait_max } else { Duration::ZERO };
-            match self.received.next(wait) {
-                Ok(Some(event)) => self.pipeline.put(event)?,
-                Ok(None) => break,
-                Err(gone) => return Err(OwnerError::Source(gone.to_string())),
+            match self.received.recv_timeout(wait) {
+                Ok(event) => self.pipeline.put(event)?,
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(OwnerError::Source("its thread ended; see the log above".to_owned()));
+                }
             }
         }
         Ok(())
@@ -119,7 +126,11 @@ impl Owner {
     /// Acts on what came back; says whether to commit now.
     fn came(&mut self, came: Came, now: Timestamp) -> Result<bool, OwnerError> {
         match came {
-            Came::Added(_) | Came::Word(SourceEvent::AtEnd(..)) => Ok(self.pipeline.monitor().is_due(now)),
+            Came::Added(arrival) => {
+                self.arrival = arrival;
+                Ok(self.pipeline.monitor().is_due(now))
+            }
+            Came::Word(SourceEvent::AtEnd(..)) => Ok(self.pipeline.monitor().is_due(now)),
             Came::Word(SourceEvent::Assigned(partitions)) => {
                 for (origin, offset) in &partitions {
                     tracing::info!(kafka.topic = %origin.topic, kafka.partition = origin.partition, offset, "partition assigned");
@@ -158,6 +169,8 @@ impl Owner {
         self.store.apply(&commit, now)?;
         self.source.durable(&commit.positions);
         if !commit.outbox.is_empty() {
+            let since = self.arrival.map_or(0, |arrival| (SystemClock.now() - arrival).as_micros().max(0));
+            self.arrival_to_outbox.store(u64::try_from(since).unwrap_or(0), Ordering::Relaxed);
             self.wake.send_modify(|count| *count = count.wrapping_add(1));
         }
         if !commit.windows.is_empty() {
@@ -181,13 +194,17 @@ impl Owner {
 
     fn look(&mut self, now: Timestamp) {
         let stats = self.source.stats();
-        for (origin, lag) in &stats.lag {
-            self.metrics.kafka_lag(&origin.topic, origin.partition, *lag);
+        for partition in &stats.partitions {
+            if let Some(lag) = partition.lag.and_then(|lag| u64::try_from(lag).ok()) {
+                self.metrics.kafka_lag(&partition.origin.topic, partition.origin.partition, lag);
+            }
         }
-        self.metrics.source_paused(stats.paused);
-        match &stats.unavailable {
-            None => self.health.source_reading(),
-            Some(why) => self.health.source_unavailable(why.clone()),
+        self.metrics.source_paused(stats.is_held_back);
+        match (stats.is_connected, stats.partitions.is_empty(), stats.last_error) {
+            (true, false, _) => self.health.source_reading(),
+            (true, true, _) => self.health.source_unavailable("no partition is assigned yet"),
+            (false, _, Some((why, _))) => self.health.source_unavailable(why),
+            (false, _, None) => self.health.source_unavailable("no broker is connected yet"),
         }
         for (model, watermark) in self.pipeline.monitor().watermarks() {
             if let Some(watermark) = watermark {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,12 +19,15 @@ use crate::notify::deliver::{self, Attempted, Outcome, Ports, Signals, UnknownKi
 use crate::notify::transport::{HttpTransport, HttpTransportError};
 use crate::serve::metrics::{Attempt, Labels};
 use crate::serve::{self, ApiState, Health, Metrics, ModelView, VersionView};
-use crate::source::kafka::{KafkaSource, SourceError};
+use crate::source::{KafkaSource, SourceError};
 use crate::store::{Options, Store, StoreError};
 
 /// The owner beats at least this often, or `/healthz` fails: far above any commit, far below a human's
 /// patience.
 const BEAT_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// Batches that wait between source and owner: with at most 2 MiB each they bound what is held in memory.
+const BATCHES_WAITING: usize = 8;
 
 /// How long the HTTP side and the delivery workers may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(4);
@@ -99,6 +102,9 @@ impl Service {
         let address = listener.local_addr().map_err(listen)?;
 
         let metrics = Arc::new(Metrics::new(labels(config)));
+        for counter in store.counters()? {
+            metrics.events(&counter.topic, &counter.model, &counter.outcome, counter.events);
+        }
         let health = Arc::new(Health::new(BEAT_AGE_MAX));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -106,6 +112,7 @@ impl Service {
             .enable_all()
             .build()
             .map_err(ServiceError::Thread)?;
+        let arrival_to_outbox = Arc::new(AtomicU64::new(0));
         let side = {
             let _inside = runtime.enter();
             let state = ApiState {
@@ -116,10 +123,10 @@ impl Service {
                 config: config.id.as_str().into(),
                 now,
             };
-            Side::start(listener, state, config, &store, &metrics)?
+            Side::start(listener, state, config, &store, &metrics, &arrival_to_outbox)?
         };
 
-        let (events, received) = crate::source::kafka::handoff();
+        let (events, received) = std::sync::mpsc::sync_channel(BATCHES_WAITING);
         let source = KafkaSource::start(kafka, &config.streams, store.id(), &positions, events)?;
         let pipeline = Pipeline::start(monitor, Arc::clone(&library), config.service.workers)
             .map_err(ServiceError::Thread)?;
@@ -135,6 +142,8 @@ impl Service {
             wake: side.wake.clone(),
             commit_interval: config.service.commit_interval,
             stop: Arc::clone(&stop),
+            arrival_to_outbox,
+            arrival: None,
         };
         let thread = std::thread::Builder::new()
             .name("owner".to_owned())
@@ -199,16 +208,17 @@ impl Side {
         config: &Config,
         store: &Arc<Store>,
         metrics: &Arc<Metrics>,
+        arrival_to_outbox: &Arc<AtomicU64>,
     ) -> Result<Self, ServiceError> {
         let (wake, woken) = watch::channel(0);
         let (shutdown, told) = watch::channel(false);
         let (server, server_told) = oneshot::channel();
-        let heard = Arc::clone(metrics);
+        let (heard, before) = (Arc::clone(metrics), Arc::clone(arrival_to_outbox));
         let ports = Ports {
             outbox: Arc::clone(store) as Arc<dyn crate::notify::Outbox>,
             transport: Arc::new(HttpTransport::new()?),
             clock: Arc::new(SystemClock),
-            observer: Arc::new(move |attempted| hear(&heard, attempted)),
+            observer: Arc::new(move |attempted| hear(&heard, &before, attempted)),
         };
         let mut tasks = Vec::new();
         for channel in &config.channels {
@@ -246,7 +256,7 @@ fn now() -> Timestamp {
     SystemClock.now()
 }
 
-fn hear(metrics: &Metrics, attempted: &Attempted<'_>) {
+fn hear(metrics: &Metrics, arrival_to_outbox: &AtomicU64, attempted: &Attempted<'_>) {
     let outcome = match attempted.outcome {
         Outcome::Delivered => Attempt::Delivered,
         Outcome::Retried => Attempt::Retried,
@@ -254,12 +264,16 @@ fn hear(metrics: &Metrics, attempted: &Attempted<'_>) {
     };
     metrics.delivery(attempted.channel, outcome, attempted.duration);
     if attempted.outcome == Outcome::Delivered {
-        metrics.event_to_alert(attempted.since_created.to_duration());
+        let before = Duration::from_micros(arrival_to_outbox.load(Ordering::Relaxed));
+        metrics.event_to_alert(before + attempted.since_created.to_duration());
     }
 }
 
 /// Starts the monitor from what the store holds, after loading the baselines that its panes were counted on.
-fn restore(store: &Store, library: &Library) -> Result<(Monitor, Vec<crate::monitor::Position>), ServiceError> {
+fn restore(
+    store: &Store,
+    library: &Library,
+) -> Result<(Monitor, Vec<crate::monitor::Position>), ServiceError> {
     let restored = store.restore()?;
     let positions = restored.positions.clone();
     let plan = library.plan();
@@ -307,4 +321,3 @@ fn models(plan: &Plan) -> Vec<ModelView> {
         })
         .collect()
 }
-

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
+use crate::app::SystemClock;
 use crate::config::Config;
 
 /// Watches a deployed model's inputs and outputs in Kafka, raises drift alarms within a stated
@@ -41,6 +42,15 @@ pub enum Command {
     },
     /// Say what would have been alerted, from files of recorded events
     Replay(replay::Args),
+    /// Send a trial through a channel and print what the receiver answered
+    TestAlert {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The channel's name.
+        #[arg(long, value_name = "NAME")]
+        channel: String,
+    },
     /// Show the whole loop in one process, with nothing to install
     Demo(demo::Args),
 }
@@ -103,12 +113,25 @@ impl Command {
             Self::Run(args) => run::run(args, &load(&args.config)?).map(|()| 0),
             Self::Check { config, json } => check::run(config, *json, out, err).map_err(Failure::other),
             Self::Replay(args) => replay::run(args, &load(&args.config)?, out).map(|()| 0),
+            Self::TestAlert { config, channel } => test_alert(&load(config)?, channel, out).map(|()| 0),
             Self::Demo(args) => demo::run(args, out).map(|()| 0),
         }
     }
 }
 
+fn test_alert(config: &Config, channel: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    use test_alert::TestAlertError::{UnknownChannel, UnknownKind};
+    test_alert::run(config, channel, &SystemClock, out).map_err(|error| {
+        let message = chain(&error);
+        match error {
+            UnknownChannel { .. } | UnknownKind(_) => Failure::operator(message),
+            _ => Failure::other(message),
+        }
+    })
+}
+
 /// Loads a configuration; its mistakes are shown with the lines they are in.
 fn load(path: &Path) -> Result<Config, Failure> {
-    crate::config::load(path).map_err(|errors| Failure::operator(format!("{:?}", miette::Report::new(errors))))
+    crate::config::load(path)
+        .map_err(|errors| Failure::operator(format!("{:?}", miette::Report::new(errors))))
 }

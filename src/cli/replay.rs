@@ -17,10 +17,9 @@ use crate::config::Config;
 use crate::event::{Clock, Origin};
 use crate::incident::{Incident, Status};
 use crate::monitor::{ClosedWindow, Commit, Monitor, Restored};
-use crate::source::SourceEvent;
-use crate::source::file::FileSource;
+use crate::source::{FileSource, SourceEvent};
 
-use super::Failure;
+use super::{Failure, chain};
 
 /// What to replay.
 #[derive(Debug, clap::Args)]
@@ -61,20 +60,24 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<(), Fail
     let library = Library::open(plan, paths, Box::new(read_baseline)).map_err(Failure::operator)?;
     let library = Arc::new(library);
     let (monitor, _) = Monitor::restore(library.plan(), Restored::default()).map_err(Failure::other)?;
-    let mut pipeline =
-        Pipeline::start(monitor, library, config.service.workers).map_err(|error| Failure::other(error.to_string()))?;
+    let mut pipeline = Pipeline::start(monitor, library, config.service.workers)
+        .map_err(|error| Failure::other(error.to_string()))?;
     let mut report = Report { json: args.json, out, tally: Tally::default() };
     let topic: Arc<str> = config.streams.get(stream).map_or("", |stream| stream.topic.as_str()).into();
     // Every file is a partition, and all must be known before the first is read: an unread one holds the
     // watermark back.
     let origins: Vec<Origin> = (0..args.events.len())
-        .map(|number| Origin { topic: Arc::clone(&topic), partition: i32::try_from(number).unwrap_or(i32::MAX) })
+        .map(|number| Origin {
+            topic: Arc::clone(&topic),
+            partition: i32::try_from(number).unwrap_or(i32::MAX),
+        })
         .collect();
     pipeline.monitor().assign(origins.iter().map(|origin| (origin.clone(), 0)));
     for (path, origin) in args.events.iter().zip(origins) {
         let limits = config.streams.get(stream).map(|stream| stream.limits).unwrap_or_default();
-        let source = FileSource::open(path, stream, origin, limits).map_err(Failure::operator)?;
-        for event in source {
+        let source = FileSource::open(path, stream, limits.bytes_max)
+            .map_err(|error| Failure::operator(chain(&error)))?;
+        for event in source.in_place_of(origin) {
             step(&mut pipeline, event, &mut report)?;
         }
     }
@@ -91,12 +94,14 @@ fn stream_of(args: &Args, config: &Config) -> Result<usize, Failure> {
     let topics = || config.streams.iter().map(|stream| stream.topic.as_str()).collect::<Vec<_>>().join(", ");
     match (&args.topic, config.streams.len()) {
         (None, 1) => Ok(0),
-        (None, _) => Err(Failure::operator(format!("say which stream the files are of: --topic, one of {}", topics()))),
-        (Some(topic), _) => config
-            .streams
-            .iter()
-            .position(|stream| stream.topic == *topic)
-            .ok_or_else(|| Failure::operator(format!("the configuration has no stream `{topic}`, only {}", topics()))),
+        (None, _) => {
+            Err(Failure::operator(format!("say which stream the files are of: --topic, one of {}", topics())))
+        }
+        (Some(topic), _) => {
+            config.streams.iter().position(|stream| stream.topic == *topic).ok_or_else(|| {
+                Failure::operator(format!("the configuration has no stream `{topic}`, only {}", topics()))
+            })
+        }
     }
 }
 
@@ -155,10 +160,17 @@ impl Report<'_> {
     fn window(&mut self, window: &ClosedWindow) -> Result<(), Failure> {
         let verdict = &window.verdict;
         if !self.json {
-            let mark = if verdict.alarm { "ALARM" } else if verdict.quiet { "quiet" } else { "-" };
-            let top = verdict.features.first().map_or(String::new(), |column| {
-                format!("{} moved {:.3}", column.name, column.moved)
-            });
+            let mark = if verdict.alarm {
+                "ALARM"
+            } else if verdict.quiet {
+                "quiet"
+            } else {
+                "-"
+            };
+            let top = verdict
+                .features
+                .first()
+                .map_or(String::new(), |column| format!("{} moved {:.3}", column.name, column.moved));
             let segment = verdict.segment.as_deref().map_or(String::new(), |segment| format!(" [{segment}]"));
             let text = format!(
                 "{} .. {} {:>5} {}{segment} n={:<7} {mark:<5} p={} {top}",
@@ -172,7 +184,8 @@ impl Report<'_> {
             return self.text(&text);
         }
         let mut document = serde_json::to_value(window).map_err(|error| Failure::other(error.to_string()))?;
-        let mut verdict = document.as_object_mut().and_then(|object| object.remove("verdict")).unwrap_or(Value::Null);
+        let mut verdict =
+            document.as_object_mut().and_then(|object| object.remove("verdict")).unwrap_or(Value::Null);
         tag(&mut document, "window");
         tag(&mut verdict, "verdict");
         self.line(&document, "")?;
@@ -181,14 +194,22 @@ impl Report<'_> {
 
     fn incident(&mut self, incident: &Incident) -> Result<(), Failure> {
         let names: Vec<&str> = incident.features.iter().map(|column| column.name.as_ref()).collect();
-        let mut document = serde_json::to_value(incident).map_err(|error| Failure::other(error.to_string()))?;
+        let mut document =
+            serde_json::to_value(incident).map_err(|error| Failure::other(error.to_string()))?;
         tag(&mut document, "incident");
-        let text = format!("  incident {} {:?} at {}: {}", incident.id, incident.status, incident.updated_at, names.join(", "));
+        let text = format!(
+            "  incident {} {:?} at {}: {}",
+            incident.id,
+            incident.status,
+            incident.updated_at,
+            names.join(", ")
+        );
         self.line(&document, &text)
     }
 
     fn finish(mut self) -> Result<(), Failure> {
-        let mut document = serde_json::to_value(&self.tally).map_err(|error| Failure::other(error.to_string()))?;
+        let mut document =
+            serde_json::to_value(&self.tally).map_err(|error| Failure::other(error.to_string()))?;
         tag(&mut document, "summary");
         let tally = &self.tally;
         let counted = tally.events.get("counted").copied().unwrap_or(0);
@@ -200,7 +221,11 @@ impl Report<'_> {
             .collect();
         let text = format!(
             "{counted} events counted{}; {} windows closed, {} alarmed; {} incidents opened, {} resolved; {} panes still open",
-            if set_aside.is_empty() { String::new() } else { format!(", set aside: {}", set_aside.join(", ")) },
+            if set_aside.is_empty() {
+                String::new()
+            } else {
+                format!(", set aside: {}", set_aside.join(", "))
+            },
             tally.windows,
             tally.alarms,
             tally.incidents_opened,

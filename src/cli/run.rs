@@ -30,7 +30,8 @@ pub fn run(_args: &Args, config: &Config) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     let service = Service::start(config).map_err(|error| Failure::other(chain(&error)))?;
-    stop_on_signal(service.stopper()).map_err(|error| Failure::other(format!("cannot wait for signals: {error}")))?;
+    stop_on_signal(service.stopper())
+        .map_err(|error| Failure::other(format!("cannot wait for signals: {error}")))?;
     service.wait().map_err(|error| Failure::other(chain(&error)))
 }
 

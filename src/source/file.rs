@@ -66,6 +66,12 @@ impl FileSource {
         Ok(Self::new(reader, &name, stream, line_bytes_max))
     }
 
+    /// Stands in for a partition of a topic: its records count like those of that partition.
+    #[must_use]
+    pub fn in_place_of(self, origin: Origin) -> Self {
+        Self { origin, ..self }
+    }
+
     fn new(reader: Box<dyn BufRead + Send>, name: &str, stream: usize, line_bytes_max: usize) -> Self {
         let origin = Origin { topic: Arc::from(name), partition: 0 };
         Self { reader, stream, origin, line_bytes_max, next: 0, stage: Stage::Start }

@@ -151,7 +151,7 @@ impl Grid {
     /// The bin of a finite value: the number of edges below it.
     pub fn bin(&self, value: f64) -> usize {
         let mut base = 0;
-        let mut step = (self.padded.len() + 1) / 2;
+        let mut step = self.padded.len().div_ceil(2);
         while step > 0 {
             base = select_unpredictable(self.padded[base + step - 1] < value, base + step, base);
             step /= 2;

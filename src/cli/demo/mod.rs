@@ -104,7 +104,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let rows = world.write_first_training(&files.training(1)).map_err(Failure::other)?;
     let baseline = train(&files, 1)?;
     let mut story = Story::begin(out);
-    story.tell(&format!("credit version 1 is live; its baseline has {rows} training rows and id {baseline}"))?;
+    story.tell(&format!(
+        "credit version 1 is live; its baseline has {rows} training rows and id {baseline}"
+    ))?;
 
     let service = if args.world_only {
         None
@@ -120,9 +122,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         ))?,
         None => story.tell(&format!("receivers listen on {}, events go to {brokers}", receivers.address))?,
     }
-    story.tell(&format!("event time runs {} times faster than the clock; windows are 10 minutes", MINUTES_PER_SECOND * 60))?;
+    story.tell(&format!(
+        "event time runs {} times faster than the clock; windows are 10 minutes",
+        MINUTES_PER_SECOND * 60
+    ))?;
 
-    let result = Demo { args, files: &files, world, receivers, service: service.as_ref(), phase: Phase::Calm }.play(&mut story);
+    let result =
+        Demo { args, files: &files, world, receivers, service: service.as_ref(), phase: Phase::Calm }
+            .play(&mut story);
     if let Some(service) = service {
         service.stop().map_err(Failure::other)?;
     }
@@ -160,7 +167,11 @@ impl Demo<'_> {
                 return self.world.flush().map_err(Failure::other);
             }
             if self.args.once && begun.elapsed() > ONCE_MAX {
-                return Err(Failure::other(format!("after {} s still missing: {}", ONCE_MAX.as_secs(), story.missing())));
+                return Err(Failure::other(format!(
+                    "after {} s still missing: {}",
+                    ONCE_MAX.as_secs(),
+                    story.missing()
+                )));
             }
             if self.service.is_some_and(|service| !service.is_running()) {
                 return Err(Failure::other("the service stopped; see the log above"));
@@ -180,7 +191,10 @@ impl Demo<'_> {
             }
             Phase::Training if self.world.recent() >= TRAINING_MIN => {
                 let version = self.world.version + 1;
-                let rows = self.world.write_recent_training(&self.files.training(version)).map_err(Failure::other)?;
+                let rows = self
+                    .world
+                    .write_recent_training(&self.files.training(version))
+                    .map_err(Failure::other)?;
                 let baseline = train(self.files, version)?;
                 self.world.version = version;
                 self.phase = Phase::Recovering;
@@ -188,7 +202,8 @@ impl Demo<'_> {
             }
             // The endless demo begins again: the world goes back, which is drift for the new version.
             Phase::Resolved if steps >= REST_STEPS => {
-                let back = if self.world.climate == Climate::Calm { Climate::Inflation } else { Climate::Calm };
+                let back =
+                    if self.world.climate == Climate::Calm { Climate::Inflation } else { Climate::Calm };
                 self.world.change(back);
                 self.phase = Phase::Drifting;
                 story.world_changed(self.world.now, self.world.sent())
@@ -262,12 +277,18 @@ fn train(files: &Files, version: u32) -> Result<String, Failure> {
     };
     let options = BuildOptions::default();
     let built = crate::baseline::build(&files.training(version), &roles, &options).map_err(Failure::other)?;
-    let baseline = Baseline { model: Some("credit".into()), version: Some(version.to_string()), ..built }.sealed();
+    let baseline =
+        Baseline { model: Some("credit".into()), version: Some(version.to_string()), ..built }.sealed();
     baseline.write(&files.baseline(version)).map_err(Failure::other)?;
     Ok(baseline.id.to_string().chars().take(12).collect())
 }
 
-fn write_config(files: &Files, brokers: &str, listen: SocketAddr, receivers: &Receivers) -> Result<(), Failure> {
+fn write_config(
+    files: &Files,
+    brokers: &str,
+    listen: SocketAddr,
+    receivers: &Receivers,
+) -> Result<(), Failure> {
     let to = receivers.address;
     let secret = |name: &str, value: String| fs::write(files.dir.join(name), value).map_err(Failure::other);
     // Slack's URL and PagerDuty's key are credentials, and the configuration takes those by reference only.

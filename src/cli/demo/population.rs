@@ -84,14 +84,23 @@ impl Application {
         let owed = 0.5 * random.uniform() * random.uniform() + if inflation { 0.08 } else { 0.0 };
         let debt_ratio = (owed * 1e4).round() / 1e4;
         let work: &[(&str, f64)] = if inflation {
-            &[("employed", 0.56), ("self_employed", 0.14), ("retired", 0.1), ("unemployed", 0.09), ("gig", 0.11)]
+            &[
+                ("employed", 0.56),
+                ("self_employed", 0.14),
+                ("retired", 0.1),
+                ("unemployed", 0.09),
+                ("gig", 0.11),
+            ]
         } else {
             &[("employed", 0.68), ("self_employed", 0.15), ("retired", 0.1), ("unemployed", 0.07)]
         };
         let employment = random.pick(work);
         let region = random.pick(&[("north", 0.2), ("south", 0.35), ("east", 0.15), ("west", 0.3)]);
         let has_prior_loan = random.uniform() < 0.4;
-        let risk = -1.2 + 3.0 * debt_ratio + 1.5 * loan_amount / income + if employment == "unemployed" { 0.9 } else { 0.0 }
+        let risk = -1.2
+            + 3.0 * debt_ratio
+            + 1.5 * loan_amount / income
+            + if employment == "unemployed" { 0.9 } else { 0.0 }
             - if has_prior_loan { 0.3 } else { 0.0 }
             + 0.4 * random.normal();
         let score = (1e4 / (1.0 + (-risk).exp())).round() / 1e4;
@@ -156,9 +165,13 @@ mod tests {
         assert_ne!(draw(1), draw(2));
         for application in draw(3) {
             let event: serde_json::Value =
-                serde_json::from_str(&application.json(7, 1, Timestamp::default())).expect("an event is JSON");
+                serde_json::from_str(&application.json(7, 1, Timestamp::default()))
+                    .expect("an event is JSON");
             assert_eq!(event["model"]["version"], "1");
-            assert_eq!(application.csv(Timestamp::default()).split(',').count(), CSV_HEADER.split(',').count());
+            assert_eq!(
+                application.csv(Timestamp::default()).split(',').count(),
+                CSV_HEADER.split(',').count()
+            );
         }
     }
 }

@@ -76,9 +76,14 @@ impl Receivers {
 }
 
 async fn slack(State(outbox): State<Sender<Received>>, body: Bytes) -> (StatusCode, &'static str) {
-    let Ok(message) = serde_json::from_slice::<Value>(&body) else { return (StatusCode::BAD_REQUEST, "invalid_payload") };
+    let Ok(message) = serde_json::from_slice::<Value>(&body) else {
+        return (StatusCode::BAD_REQUEST, "invalid_payload");
+    };
     let blocks = message["blocks"].as_array().cloned().unwrap_or_default();
-    let header = blocks.iter().find(|block| block["type"] == "header").and_then(|block| block["text"]["text"].as_str());
+    let header = blocks
+        .iter()
+        .find(|block| block["type"] == "header")
+        .and_then(|block| block["text"]["text"].as_str());
     let headline = header.or(message["text"].as_str()).unwrap_or_default().to_owned();
     let mut text = Vec::new();
     blocks.iter().filter(|block| block["type"] != "header").for_each(|block| texts(block, &mut text));

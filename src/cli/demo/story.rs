@@ -51,7 +51,9 @@ impl<'a> Story<'a> {
     /// A new model went live.
     pub fn retrained(&mut self, version: u32, rows: usize, baseline: &str) -> Result<(), Failure> {
         self.retrained.get_or_insert((version, rows));
-        self.tell(&format!("trainer: version {version} is live, trained on {rows} recent applications (baseline {baseline})"))
+        self.tell(&format!(
+            "trainer: version {version} is live, trained on {rows} recent applications (baseline {baseline})"
+        ))
     }
 
     /// A receiver got something.
@@ -82,7 +84,9 @@ impl<'a> Story<'a> {
             }
             Received::Retrain { model, version, idempotency_key } => {
                 self.call.get_or_insert((at, idempotency_key.clone()));
-                self.tell(&format!("trainer got: retrain {model}, version {version} drifts (key {idempotency_key})"))
+                self.tell(&format!(
+                    "trainer got: retrain {model}, version {version} drifts (key {idempotency_key})"
+                ))
             }
         }
     }
@@ -108,7 +112,9 @@ impl<'a> Story<'a> {
     /// The short story.
     pub fn end(&mut self) -> Result<(), Failure> {
         let since = |at: Option<Instant>| match (at, self.changed) {
-            (Some(at), Some((changed, _))) => format!("{:.1} s", at.saturating_duration_since(changed).as_secs_f64()),
+            (Some(at), Some((changed, _))) => {
+                format!("{:.1} s", at.saturating_duration_since(changed).as_secs_f64())
+            }
             _ => "-".to_owned(),
         };
         let headline = self.alert.as_ref().map_or("", |(_, headline)| headline.as_str());

@@ -167,8 +167,12 @@ pub fn create_topic(brokers: &str) -> Result<(), String> {
         ClientConfig::new().set("bootstrap.servers", brokers).create().map_err(|error| error.to_string())?;
     let topic = NewTopic::new(TOPIC, PARTITIONS, TopicReplication::Fixed(1));
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let results = runtime.block_on(admin.create_topics([&topic], &options)).map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let results =
+        runtime.block_on(admin.create_topics([&topic], &options)).map_err(|error| error.to_string())?;
     match results.into_iter().next() {
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | Some(Ok(_)) | None => Ok(()),
         Some(Err((name, code))) => Err(format!("topic {name}: {code}")),
