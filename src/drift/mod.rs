@@ -9,6 +9,32 @@
 //! To add a test: one file that implements a `score` function, one line in [`TESTS`], and its values in
 //! `tests/golden/`.
 
+mod cells;
+mod chi2;
+mod describe;
+mod g;
+mod js;
+mod ks;
+pub mod law;
+mod missing;
+mod numeric;
+mod overflow;
+mod psi;
+mod rate;
+mod tv;
+mod unseen;
+mod wasserstein;
+mod wrong_type;
+
+pub use cells::{EXPECTED_MIN, GROUPS};
+pub use chi2::{chi2, homogeneity_degrees};
+pub use describe::describe;
+pub use g::g;
+pub use js::js;
+pub use ks::ks;
+pub use psi::psi;
+pub use tv::tv;
+
 use serde::{Deserialize, Serialize};
 
 use crate::event::ColumnKind;
@@ -111,9 +137,116 @@ pub struct DriftTest {
 }
 
 /// Every test, in the order they are shown.
-pub static TESTS: &[DriftTest] = &[];
+pub static TESTS: &[DriftTest] = &[
+    ks::TEST,
+    wasserstein::TEST,
+    psi::TEST,
+    js::TEST,
+    chi2::TEST,
+    g::TEST,
+    missing::TEST,
+    wrong_type::TEST,
+    overflow::TEST,
+    unseen::TEST,
+];
 
-/// (being written) The difference in words.
-pub fn describe(_pair: &Pair<'_>) -> Option<String> {
-    None
+/// The test of this name.
+pub fn test(name: &str) -> Option<&'static DriftTest> {
+    TESTS.iter().find(|test| test.name == name)
 }
+
+/// Values that each sample needs for a distance. What so few values can mean is left to the
+/// [verdict](crate::verdict), which has a floor of its own; the exact counting tests need one row.
+const VALUES_MIN: u64 = 2;
+
+/// Below this many values in either sample a score says that the sample is small.
+const VALUES_FEW: u64 = 50;
+
+const NUMERIC: &[ColumnKind] = &[ColumnKind::Numeric];
+const CATEGORICAL: &[ColumnKind] = &[ColumnKind::Categorical];
+const BOTH: &[ColumnKind] = &[ColumnKind::Numeric, ColumnKind::Categorical];
+
+impl<'a> Pair<'a> {
+    /// Values of the reference and of the current sample.
+    ///
+    /// # Errors
+    /// `InsufficientData` when either has fewer than `needed`.
+    fn sizes(&self, needed: u64) -> Result<(u64, u64), NotTestable> {
+        let (m, n) = (self.reference.values(), self.current.values());
+        if m.min(n) < needed { Err(NotTestable::InsufficientData { n: m.min(n), needed }) } else { Ok((m, n)) }
+    }
+
+    /// The pair as numbers on a grid.
+    ///
+    /// # Errors
+    /// `NotApplicable` when the column is no numeric one, or the summaries do not belong to its grid.
+    fn numeric(&self) -> Result<numeric::Numeric<'a>, NotTestable> {
+        match (self.shape, self.reference, self.current) {
+            (Shape::Categorical(_), _, _) => Err(NotTestable::NotApplicable {
+                reason: "the column is categorical: its values have no order".to_owned(),
+            }),
+            (Shape::Numeric(grid), ColumnSummary::Numeric(reference), ColumnSummary::Numeric(current))
+                if reference.counts.len() == grid.bins() && current.counts.len() == grid.bins() =>
+            {
+                Ok(numeric::Numeric { grid, reference, current })
+            }
+            _ => Err(shape_mismatch()),
+        }
+    }
+
+    /// A score with this statistic as its effect and nothing else known.
+    fn score(&self, statistic: f64) -> Score {
+        let (reference_n, current_n) = (self.reference.values(), self.current.values());
+        Score {
+            statistic,
+            bound: None,
+            p_value: None,
+            effect: statistic,
+            effect_unit: EffectUnit::Statistic,
+            reference_n,
+            current_n,
+            detail: (reference_n.min(current_n) < VALUES_FEW).then(|| "small sample".to_owned()),
+        }
+    }
+}
+
+impl Score {
+    /// Sets the p-value, held within the positive normal numbers so that its logarithm exists.
+    fn with_p_value(self, p_value: f64) -> Self {
+        Self { p_value: Some(p_value.clamp(f64::MIN_POSITIVE, 1.0)), ..self }
+    }
+
+    fn with_bound(self, bound: f64) -> Self {
+        Self { bound: Some(bound), ..self }
+    }
+
+    fn with_effect(self, effect: f64, effect_unit: EffectUnit) -> Self {
+        Self { effect, effect_unit, ..self }
+    }
+
+    /// Adds a remark to those that are there.
+    fn with_detail(self, remark: impl AsRef<str>) -> Self {
+        let detail = match self.detail {
+            Some(before) => format!("{before}; {}", remark.as_ref()),
+            None => remark.as_ref().to_owned(),
+        };
+        Self { detail: Some(detail), ..self }
+    }
+
+    /// The score, if its numbers are finite.
+    ///
+    /// # Errors
+    /// `Degenerate` when values near the end of the range of doubles made one overflow.
+    fn finite(self) -> Result<Self, NotTestable> {
+        let bound_is_finite = self.bound.is_none_or(f64::is_finite);
+        if self.statistic.is_finite() && self.effect.is_finite() && bound_is_finite {
+            return Ok(self);
+        }
+        Err(NotTestable::Degenerate { reason: "the values are too large: the statistic overflows".to_owned() })
+    }
+}
+
+fn shape_mismatch() -> NotTestable {
+    NotTestable::NotApplicable { reason: "the summaries were not counted on the baseline's shape".to_owned() }
+}
+

@@ -34,6 +34,10 @@ pub struct Categories {
     /// Whether the baseline had more names than `rare` can hold. Then a name outside `top` and `rare`
     /// counts as a bucket, and "unseen" cannot be told.
     pub open: bool,
+    /// How many of the rare names the baseline saw exactly once; `None` if it was not counted. They tell
+    /// how likely a name is that the baseline never saw.
+    #[serde(default)]
+    pub rare_singletons: Option<u64>,
 }
 
 impl Categories {
@@ -212,7 +216,7 @@ mod tests {
     fn categories() -> Categories {
         let mut rare: Vec<u64> = ["x", "y"].iter().map(|name| Categories::hash(name)).collect();
         rare.sort_unstable();
-        Categories { top: vec!["a".into(), "b".into()], buckets: 4, rare, open: false }
+        Categories { top: vec!["a".into(), "b".into()], buckets: 4, rare, open: false, rare_singletons: None }
     }
 
     #[test]

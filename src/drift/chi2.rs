@@ -1,0 +1,72 @@
+//! `chi2`: Pearson's chi-squared test of homogeneity.
+
+use super::cells::{Cells, EXPECTED_MIN, total};
+use super::law::chi_squared_sf;
+use super::tv::tv;
+use super::{BOTH, DriftTest, EffectUnit, NotTestable, Pair, Score};
+
+pub(super) const TEST: DriftTest = DriftTest {
+    name: "chi2",
+    about: "Pearson's chi-squared test of homogeneity",
+    kinds: BOTH,
+    alarms: false,
+    score,
+};
+
+/// X² = Σ(O − E)²/E over the cells of both samples, E the expected count when both have the pooled shares
+/// (Pearson 1900); cells empty in both are dropped. 0 when either sample is empty.
+pub fn chi2(reference: &[u64], current: &[u64]) -> f64 {
+    sum_over_expected(reference, current, |observed, expected| (observed - expected).powi(2) / expected)
+}
+
+/// Degrees of freedom of a test of homogeneity of two samples: cells that are not empty in both, less one.
+pub fn homogeneity_degrees(reference: &[u64], current: &[u64]) -> usize {
+    reference.iter().zip(current).filter(|(b, a)| **b > 0 || **a > 0).count().saturating_sub(1)
+}
+
+/// Σ of `term(observed, expected)` over the cells of both samples.
+pub(super) fn sum_over_expected(reference: &[u64], current: &[u64], term: impl Fn(f64, f64) -> f64) -> f64 {
+    let (m, n) = (total(reference), total(current));
+    if m == 0.0 || n == 0.0 {
+        return 0.0;
+    }
+    let cells = reference.iter().zip(current).filter(|(b, a)| **b > 0 || **a > 0);
+    cells
+        .map(|(&b, &a)| {
+            let (b, a) = (b as f64, a as f64);
+            let pooled = (b + a) / (n + m);
+            term(a, n * pooled) + term(b, m * pooled)
+        })
+        .sum()
+}
+
+/// Statistic: [`chi2`] on the column's cells: sixteen groups of a numeric column, the names of a
+/// categorical one. Effect: total variation, the share of values that would have to move.
+///
+/// p-value: chi-squared with cells − 1 degrees of freedom, after cells are joined until each is expected to
+/// hold ten values in either sample; the score says when that was needed.
+fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
+    homogeneity_score(pair, chi2)
+}
+
+/// The score of a test of homogeneity whose statistic on count vectors is `statistic`.
+pub(super) fn homogeneity_score(
+    pair: &Pair<'_>,
+    statistic: fn(&[u64], &[u64]) -> f64,
+) -> Result<Score, NotTestable> {
+    let cells = Cells::of(pair)?;
+    let pooled = cells.pooled();
+    let score = pair
+        .score(statistic(&cells.reference, &cells.current))
+        .with_effect(tv(&cells.reference, &cells.current), EffectUnit::Share);
+    if pooled.len() < 2 {
+        return Ok(score.with_detail(format!("no p-value: no two cells are expected to hold {EXPECTED_MIN} values")));
+    }
+    let degrees = pooled.len() as f64 - 1.0;
+    let p_value = chi_squared_sf(statistic(&pooled.reference, &pooled.current), degrees);
+    let score = score.with_p_value(p_value);
+    if pooled.len() == cells.len() {
+        return Ok(score);
+    }
+    Ok(score.with_detail(format!("p-value after pooling {} cells to {}", cells.len(), pooled.len())))
+}

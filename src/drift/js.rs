@@ -1,0 +1,46 @@
+//! `js`: the Jensen–Shannon distance.
+
+use std::f64::consts::LN_2;
+
+use super::cells::{Cells, shares};
+use super::{BOTH, DriftTest, NotTestable, Pair, Score};
+
+pub(super) const TEST: DriftTest = DriftTest {
+    name: "js",
+    about: "Jensen-Shannon distance (the square root of the divergence), base 2",
+    kinds: BOTH,
+    alarms: false,
+    score,
+};
+
+/// The Jensen–Shannon distance, base 2: √(½·KL(p‖c) + ½·KL(q‖c)), c = (p + q)/2; 0..=1, and 0 when either
+/// sample is empty (Endres and Schindelin 2003, doi:10.1109/TIT.2003.813506).
+pub fn js(reference: &[u64], current: &[u64]) -> f64 {
+    (divergence_nats(reference, current) / LN_2).sqrt().min(1.0)
+}
+
+/// The divergence in nats. With δ = (p − q)/(p + q), a cell adds (p + q)/4 times
+/// (1 + δ)·ln(1 + δ) + (1 − δ)·ln(1 − δ), which is ln(1 − δ²) + δ·ln((1 + δ)/(1 − δ)).
+fn divergence_nats(reference: &[u64], current: &[u64]) -> f64 {
+    let cell = |(p, q): (f64, f64)| {
+        if p == 0.0 || q == 0.0 {
+            return (p + q) * LN_2 / 2.0;
+        }
+        let delta: f64 = (p - q) / (p + q);
+        let doubled = (-delta * delta).ln_1p() + delta * (delta.ln_1p() - (-delta).ln_1p());
+        (p + q) * doubled.max(0.0) / 4.0
+    };
+    shares(reference, current).map(cell).sum()
+}
+
+/// Statistic: [`js`] on the column's cells: sixteen groups of a numeric column, the names of a categorical
+/// one.
+///
+/// p-value: 8·n_eff times the divergence in nats is chi-squared with cells − 1 degrees of freedom to first
+/// order. Shown, not alarmed on.
+fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
+    let cells = Cells::of(pair)?;
+    let divergence = divergence_nats(&cells.reference, &cells.current);
+    let statistic = js(&cells.reference, &cells.current);
+    Ok(cells.first_order_score(pair, statistic, 8.0 * cells.n_eff() * divergence))
+}

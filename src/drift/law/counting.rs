@@ -1,0 +1,251 @@
+//! Exact laws of counts: rates in two samples, values beyond the reference's range, new names.
+//!
+//! Point probabilities use Loader's saddle-point form (Loader 2000, "Fast and accurate computation of
+//! binomial probabilities"), which keeps about fourteen digits however large the counts are; tails are
+//! sums of positive terms outward from the observed count.
+
+use std::f64::consts::PI;
+
+use super::normal_sf;
+
+/// Above this smallest expected count the normal law replaces the sum: the sum would take thousands of
+/// steps, and the normal law is by then right to a fraction of a percent.
+const EXPECTED_FOR_NORMAL: f64 = 1e6;
+
+/// Longest product in [`count_beyond_range`]; beyond it an upper bound is given.
+const PRODUCT_STEPS_MAX: u64 = 10_000;
+
+/// Two-sided p-value for "`a` of `n`" against "`b` of `m`" having one rate, given `a + b`: twice the
+/// smaller tail of the hypergeometric law (Fisher 1935), at most 1. Exact, therefore conservative when
+/// `a + b` is small. When all four expected counts exceed a million, the normal law of the difference.
+///
+/// Counts above their `n` are held at it; 1 when either sample is empty.
+pub fn rates_differ(a: u64, n: u64, b: u64, m: u64) -> f64 {
+    if n == 0 || m == 0 {
+        return 1.0;
+    }
+    let (n, m) = (n as f64, m as f64);
+    let (a, b) = ((a as f64).min(n), (b as f64).min(m));
+    let (marked, total) = (a + b, n + m);
+    if marked == 0.0 || marked == total {
+        return 1.0;
+    }
+    let expected_min = n.min(m) * marked.min(total - marked) / total;
+    if expected_min > EXPECTED_FOR_NORMAL {
+        let pooled = marked / total;
+        let z = (a / n - b / m) / (pooled * (1.0 - pooled) * (1.0 / n + 1.0 / m)).sqrt();
+        return super::clamp(2.0 * normal_sf(z.abs()));
+    }
+    let point = hypergeometric_ln(a, marked, total - marked, n, m).exp();
+    let tail = if a * m >= b * n {
+        // One more marked value in the first sample.
+        tail_from(point, |step| {
+            let x = a + step;
+            (marked - x) * (n - x) / ((x + 1.0) * (m - marked + x + 1.0))
+        })
+    } else {
+        // One less.
+        tail_from(point, |step| {
+            let x = a - step;
+            x * (m - marked + x) / ((marked - x + 1.0) * (n - x + 1.0))
+        })
+    };
+    super::clamp(2.0 * tail)
+}
+
+/// P(X ≥ `k`) for X binomial with `trials` and success probability `p`.
+pub fn binomial_upper_tail(k: u64, trials: u64, p: f64) -> f64 {
+    if k == 0 {
+        return 1.0;
+    }
+    if k > trials || p.is_nan() || p <= 0.0 {
+        return 0.0;
+    }
+    if p >= 1.0 {
+        return 1.0;
+    }
+    let (k, trials) = (k as f64, trials as f64);
+    let q = 1.0 - p;
+    let expected = trials * p;
+    if expected.min(trials * q) > EXPECTED_FOR_NORMAL {
+        return normal_sf((k - 0.5 - expected) / (expected * q).sqrt());
+    }
+    let upper = |from: f64| {
+        tail_from(binomial_ln(from, trials, p, q).exp(), |step| {
+            let x = from + step;
+            (trials - x) * p / ((x + 1.0) * q)
+        })
+    };
+    if k >= expected {
+        return super::clamp(upper(k));
+    }
+    let from = k - 1.0;
+    let lower = tail_from(binomial_ln(from, trials, p, q).exp(), |step| {
+        let x = from - step;
+        x * q / ((trials - x + 1.0) * p)
+    });
+    super::clamp(1.0 - lower)
+}
+
+/// P(N ≥ `k`), N the number of `n` current values that lie below the smallest or above the largest of
+/// `m` reference values, when all n + m come from one distribution.
+///
+/// All orders of the pooled values being equally likely, the ends of the order hold i and j current
+/// values with P(N_low ≥ i, N_high ≥ j) = S(i+j), S(k) = ∏_{i<k} (n−i)/(n+m−i); hence
+/// P(N ≥ k) = (k+1)·S(k) − k·S(k+1). Exact for continuous values, conservative with ties. When both `k`
+/// and `m` exceed 10,000, S is replaced by its upper bound (n/(n+m))^k.
+pub fn count_beyond_range(k: u64, n: u64, m: u64) -> f64 {
+    if k == 0 || m == 0 {
+        return 1.0;
+    }
+    if k > n {
+        return 0.0;
+    }
+    let run = run_of_current(k, n, m);
+    // S(k+1) = S(k)·(n−k)/(n+m−k).
+    let (k, n, m) = (k as f64, n as f64, m as f64);
+    super::clamp(run * (1.0 + k * m / (n + m - k)))
+}
+
+/// S(k) of [`count_beyond_range`].
+fn run_of_current(k: u64, n: u64, m: u64) -> f64 {
+    let (n_values, m_values) = (n as f64, m as f64);
+    if k.min(m) > PRODUCT_STEPS_MAX {
+        return (k as f64 * (-m_values / (n_values + m_values)).ln_1p()).exp();
+    }
+    let mut product = 1.0;
+    if k <= m {
+        let mut step = 0.0;
+        for _ in 0..k {
+            product *= (n_values - step) / (n_values + m_values - step);
+            step += 1.0;
+        }
+    } else {
+        // The same quotient of factorials, cancelled the other way.
+        let left = (n - k) as f64;
+        let mut step = 1.0;
+        for _ in 0..m {
+            product *= (left + step) / (n_values + step);
+            step += 1.0;
+        }
+    }
+    product
+}
+
+/// Sums `first`·(1 + r₀ + r₀r₁ + …) until terms no longer matter; `ratio(i)` is rᵢ.
+fn tail_from(first: f64, ratio: impl Fn(f64) -> f64) -> f64 {
+    let (mut term, mut sum, mut step) = (first, first, 0.0);
+    while term > sum * 1e-17 {
+        term *= ratio(step).max(0.0);
+        sum += term;
+        step += 1.0;
+    }
+    sum
+}
+
+/// ln P(X = x), X the marked values among `n` drawn from `marked` + `unmarked` = n + m.
+fn hypergeometric_ln(x: f64, marked: f64, unmarked: f64, n: f64, m: f64) -> f64 {
+    let (p, q) = (n / (n + m), m / (n + m));
+    binomial_ln(x, marked, p, q) + binomial_ln(n - x, unmarked, p, q) - binomial_ln(n, n + m, p, q)
+}
+
+/// ln P(X = x) for X binomial with `trials`, p and q = 1 − p.
+fn binomial_ln(x: f64, trials: f64, p: f64, q: f64) -> f64 {
+    if trials == 0.0 {
+        return 0.0;
+    }
+    if x == 0.0 {
+        return trials * q.ln();
+    }
+    if x == trials {
+        return trials * p.ln();
+    }
+    let rest = trials - x;
+    stirling_error(trials) - stirling_error(x) - stirling_error(rest)
+        - deviance(x, trials * p)
+        - deviance(rest, trials * q)
+        + 0.5 * (trials / (2.0 * PI * x * rest)).ln()
+}
+
+/// ln n! − ((n + ½)·ln n − n + ½·ln 2π).
+fn stirling_error(n: f64) -> f64 {
+    if n < 16.0 {
+        return libm::lgamma(n + 1.0) - ((n + 0.5) * n.ln() - n + 0.5 * (2.0 * PI).ln());
+    }
+    let square = n * n;
+    (1.0 / 12.0 - (1.0 / 360.0 - (1.0 / 1260.0 - (1.0 / 1680.0 - 1.0 / 1188.0 / square) / square) / square) / square) / n
+}
+
+/// x·ln(x/μ) − x + μ for positive `mean`: never negative, and without cancellation when `x` is near
+/// `mean`. It is half a cell's share of the G statistic.
+pub(in crate::drift) fn deviance(x: f64, mean: f64) -> f64 {
+    if x == 0.0 {
+        return mean;
+    }
+    let r = (x - mean) / (x + mean);
+    if r.abs() >= 0.1 {
+        return x * (x / mean).ln() - x + mean;
+    }
+    // x·ln(x/μ) = 2x·artanh(r), and x − μ = r·(x + μ).
+    let square = r * r;
+    let mut series = 0.0;
+    for odd in [17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0] {
+        series = series * square + 1.0 / odd;
+    }
+    r * (x - mean) + 2.0 * x * r * square * series
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(got: f64, want: f64, relative: f64) {
+        assert!((got - want).abs() <= relative * want.abs(), "{got} is not {want}");
+    }
+
+    #[test]
+    fn fishers_tea_is_tasted() {
+        // Three of four against one of four: the upper tail is 17/70.
+        close(rates_differ(3, 4, 1, 4), 34.0 / 70.0, 1e-13);
+        close(rates_differ(1, 4, 3, 4), 34.0 / 70.0, 1e-13);
+        assert_eq!(rates_differ(0, 10, 0, 10), 1.0);
+        assert_eq!(rates_differ(10, 10, 10, 10), 1.0);
+        close(rates_differ(4, 4, 0, 4), 2.0 / 70.0, 1e-13);
+    }
+
+    #[test]
+    fn the_normal_law_takes_over_without_a_step() {
+        let exact = rates_differ(1_999_000, 4_000_000, 1_002_500, 2_000_000);
+        let normal = rates_differ(2_199_000, 4_400_000, 1_102_500, 2_200_000);
+        assert!(exact > 1e-6 && (exact / normal).ln().abs() < 2.0, "{exact} {normal}");
+    }
+
+    #[test]
+    fn the_run_of_current_values_is_exact() {
+        // One current value against nine: it is the smallest or largest of ten with probability 1/5.
+        close(count_beyond_range(1, 1, 9), 0.2, 1e-14);
+        // Two against two: both outside unless the range holds one of them; 3 of 6 orders.
+        close(count_beyond_range(2, 2, 2), 0.5, 1e-14);
+        close(count_beyond_range(1, 2, 2), 5.0 / 6.0, 1e-14);
+        close(run_of_current(7, 9, 3), run_of_current_by_definition(7, 9, 3), 1e-13);
+    }
+
+    fn run_of_current_by_definition(k: u64, n: u64, m: u64) -> f64 {
+        (0..k).map(|i| (n - i) as f64 / (n + m - i) as f64).product()
+    }
+
+    #[test]
+    fn binomial_tails_add_up() {
+        close(binomial_upper_tail(2, 3, 0.5), 0.5, 1e-14);
+        close(binomial_upper_tail(1, 3, 0.5), 0.875, 1e-14);
+        close(binomial_upper_tail(5, 5, 1e-3), 1e-15, 1e-12);
+        assert_eq!(binomial_upper_tail(0, 0, 0.5), 1.0);
+    }
+
+    #[test]
+    fn deviance_has_no_cancellation() {
+        close(deviance(1e9 + 1.0, 1e9), 5e-10, 1e-8);
+        close(deviance(2.0, 1.0), 2.0 * 2.0f64.ln() - 1.0, 1e-14);
+        close(deviance(1.21, 1.0), 1.21 * 1.21f64.ln() - 0.21, 1e-13);
+    }
+}

@@ -1,0 +1,31 @@
+//! `psi`: the population stability index.
+
+use super::cells::{Cells, smoothed_shares};
+use super::{BOTH, DriftTest, NotTestable, Pair, Score};
+
+pub(super) const TEST: DriftTest = DriftTest {
+    name: "psi",
+    about: "Population stability index, half a count added to every cell",
+    kinds: BOTH,
+    alarms: false,
+    score,
+};
+
+/// PSI = Σ(q − p)·ln(q/p) over the cells, p and q the shares of `reference` and `current` after half a
+/// count is added to every cell of both. 0 or more, in nats: the sum of the Kullback–Leibler divergences
+/// both ways.
+pub fn psi(reference: &[u64], current: &[u64]) -> f64 {
+    smoothed_shares(reference, current).map(|(p, q)| (q - p) * ((q - p) / p).ln_1p()).sum()
+}
+
+/// Statistic: [`psi`] on the column's cells: sixteen groups of a numeric column, the names of a
+/// categorical one.
+///
+/// p-value: PSI·n_eff is chi-squared with cells − 1 degrees of freedom to first order (Yurdakul 2018), so
+/// the same PSI means different things at different sizes; the rule of thumb "above 0.2" is none. Shown,
+/// not alarmed on.
+fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
+    let cells = Cells::of(pair)?;
+    let statistic = psi(&cells.reference, &cells.current);
+    Ok(cells.first_order_score(pair, statistic, statistic * cells.n_eff()))
+}
