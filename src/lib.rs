@@ -55,6 +55,19 @@
 //!
 //! A module uses those above it in the list and none below it; `tests/layers.rs` holds this.
 
+#![deny(unsafe_code)]
+#![warn(
+    missing_docs,
+    elided_lifetimes_in_paths,
+    clippy::allow_attributes_without_reason,
+    clippy::await_holding_lock,
+    clippy::dbg_macro,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::todo,
+    clippy::unwrap_used
+)]
+
 pub mod event;
 pub mod summary;
 pub mod baseline;

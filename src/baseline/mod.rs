@@ -7,7 +7,18 @@
 //! Invariant: a baseline is identified by the hash of its content; equal ids mean equal grids, equal
 //! counts and equal reference windows.
 
+mod build;
+mod file;
+mod grid;
+pub mod read;
+mod sample;
+
+pub use build::{BuildError, BuildOptions, Progress, RARE_MAX, Roles, TOP_MAX, build_table};
+pub use file::BaselineError;
+pub use grid::BINS;
+
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -97,3 +108,11 @@ impl Baseline {
 
 /// A baseline that many threads read.
 pub type SharedBaseline = Arc<Baseline>;
+
+/// Builds a baseline from a training file; its ending says the format.
+///
+/// # Errors
+/// [`BuildError`]: what is wrong with the file or the roles, and how to mend it.
+pub fn build(path: &Path, roles: &Roles, options: &BuildOptions<'_>) -> Result<Baseline, BuildError> {
+    build_table(&read::TableFile::open(path)?, roles, options)
+}

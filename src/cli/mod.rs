@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 the operator's mistake (a wrong argument, configuration or file).
 
+pub mod check;
 pub mod demo;
 pub mod replay;
 pub mod run;

@@ -73,10 +73,12 @@ impl Cells {
                 == u128::from(side.counts.get(unseen))
         };
         if told(reference) && told(current) {
-            let mut hashes: Vec<u64> = reference.unseen.keys().chain(current.unseen.keys()).copied().collect();
+            let mut hashes: Vec<u64> =
+                reference.unseen.keys().chain(current.unseen.keys()).copied().collect();
             hashes.sort_unstable();
             hashes.dedup();
-            let count = |side: &CategoricalSummary, hash| side.unseen.get(hash).map_or(0, |(_, count)| *count);
+            let count =
+                |side: &CategoricalSummary, hash| side.unseen.get(hash).map_or(0, |(_, count)| *count);
             hashes.iter().for_each(|hash| cells.push(count(reference, hash), count(current, hash)));
         } else {
             cells.push(reference.counts.get(unseen), current.counts.get(unseen));
@@ -167,11 +169,7 @@ pub(super) fn shares<'a>(
 ) -> impl Iterator<Item = (f64, f64)> + use<'a> {
     let (m, n) = (total(reference), total(current));
     let both = m > 0.0 && n > 0.0;
-    reference
-        .iter()
-        .zip(current)
-        .filter(move |_| both)
-        .map(move |(&b, &a)| (b as f64 / m, a as f64 / n))
+    reference.iter().zip(current).filter(move |_| both).map(move |(&b, &a)| (b as f64 / m, a as f64 / n))
 }
 
 /// Pairs of shares (reference, current) after half a count is added to every cell of both samples.

@@ -4,11 +4,11 @@
 //! two shares differ most is told. Shares are compared on the arcsine scale (Cohen's h, 1988), where going
 //! from none to 5 % is as loud as from 40 % to 62 %, whatever the sample sizes.
 
+use super::Pair;
 use super::missing::missing;
 use super::numeric::Numeric;
 use super::overflow::shares_beyond;
 use super::rate::rows;
-use super::Pair;
 use crate::summary::{Anomalies, CategoricalSummary, Categories, ColumnSummary, Shape};
 
 /// A statement about the range or a single value replaces the broader one when it is at least this much as
@@ -79,7 +79,10 @@ fn anomaly(pair: &Pair<'_>, words: &str, count: fn(&Anomalies) -> u64) -> Option
 
 /// The loudest; of equally loud ones the first.
 fn louder(statements: impl IntoIterator<Item = Option<Statement>>) -> Option<Statement> {
-    statements.into_iter().flatten().reduce(|best, next| if next.loudness() > best.loudness() { next } else { best })
+    statements
+        .into_iter()
+        .flatten()
+        .reduce(|best, next| if next.loudness() > best.loudness() { next } else { best })
 }
 
 fn of_numbers(numeric: &Numeric<'_>) -> Option<Statement> {
@@ -155,7 +158,8 @@ fn of_names(
 
 /// Names the commonest unseen name that is known, and says whether there are others.
 fn unseen(current: &CategoricalSummary) -> String {
-    let commonest = current.unseen.values().max_by(|left, right| left.1.cmp(&right.1).then(right.0.cmp(&left.0)));
+    let commonest =
+        current.unseen.values().max_by(|left, right| left.1.cmp(&right.1).then(right.0.cmp(&left.0)));
     match commonest {
         Some((name, _)) if current.unseen.len() == 1 => format!("unseen `{name}` in "),
         Some((name, _)) => format!("unseen names such as `{name}` in "),
@@ -175,7 +179,13 @@ fn percent(share: f64) -> String {
     if percents > 99.0 && percents < 99.95 {
         return format!("{percents:.1} %");
     }
-    let decimals = if percents >= 0.95 { 0 } else if percents >= 0.095 { 1 } else { 2 };
+    let decimals = if percents >= 0.95 {
+        0
+    } else if percents >= 0.095 {
+        1
+    } else {
+        2
+    };
     format!("{percents:.decimals$} %")
 }
 
@@ -208,7 +218,8 @@ mod tests {
     use crate::summary::{CategoryIndex, FixedPoint, Grid, NumericScratch, NumericSummary};
 
     fn numeric(edges: &[f64], reference: &[Option<f64>], current: &[Option<f64>]) -> Option<String> {
-        let grid = Grid::try_new(edges.to_vec(), FixedPoint { centre: 0.0, scale: 1.0 }).expect("edges ascend");
+        let grid =
+            Grid::try_new(edges.to_vec(), FixedPoint { centre: 0.0, scale: 1.0 }).expect("edges ascend");
         let of = |values: &[Option<f64>]| {
             let mut summary = NumericSummary::empty(&grid);
             summary.observe_values(&grid, values.iter().copied(), &mut NumericScratch::default());
@@ -313,7 +324,8 @@ mod tests {
 
     #[test]
     fn shares_are_short() {
-        let cases = [(0.0, "0 %"), (0.312, "31 %"), (0.004, "0.4 %"), (1e-7, "under 0.01 %"), (0.994, "99.4 %")];
+        let cases =
+            [(0.0, "0 %"), (0.312, "31 %"), (0.004, "0.4 %"), (1e-7, "under 0.01 %"), (0.994, "99.4 %")];
         for (share, text) in cases {
             assert_eq!(percent(share), text);
         }

@@ -173,7 +173,11 @@ impl<'a> Pair<'a> {
     /// `InsufficientData` when either has fewer than `needed`.
     fn sizes(&self, needed: u64) -> Result<(u64, u64), NotTestable> {
         let (m, n) = (self.reference.values(), self.current.values());
-        if m.min(n) < needed { Err(NotTestable::InsufficientData { n: m.min(n), needed }) } else { Ok((m, n)) }
+        if m.min(n) < needed {
+            Err(NotTestable::InsufficientData { n: m.min(n), needed })
+        } else {
+            Ok((m, n))
+        }
     }
 
     /// The pair as numbers on a grid.
@@ -242,11 +246,12 @@ impl Score {
         if self.statistic.is_finite() && self.effect.is_finite() && bound_is_finite {
             return Ok(self);
         }
-        Err(NotTestable::Degenerate { reason: "the values are too large: the statistic overflows".to_owned() })
+        Err(NotTestable::Degenerate {
+            reason: "the values are too large: the statistic overflows".to_owned(),
+        })
     }
 }
 
 fn shape_mismatch() -> NotTestable {
     NotTestable::NotApplicable { reason: "the summaries were not counted on the baseline's shape".to_owned() }
 }
-

@@ -206,6 +206,11 @@ pub struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
+    /// Names without nulls, from their parts.
+    pub fn new(values: &'a StringArray, keys: &'a [i32]) -> Self {
+        Self { values, keys, nulls: None }
+    }
+
     fn of(array: &'a DictionaryArray<Int32Type>) -> Self {
         Self { values: array.values().as_string(), keys: array.keys().values(), nulls: array.keys().nulls() }
     }

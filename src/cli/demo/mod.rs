@@ -25,9 +25,10 @@ use self::population::Climate;
 use self::receivers::{Received, Receivers};
 use self::story::Story;
 use self::world::{Files, MINUTES_PER_SECOND, PARTITIONS, STEP, TOPIC, World};
-use super::Failure;
+use super::{Failure, chain};
 use crate::app::SystemClock;
 use crate::app::service::Service;
+use crate::baseline::{Baseline, BuildOptions, Roles};
 use crate::event::{Clock, Span, Timestamp};
 
 /// Steps before the world changes.

@@ -1,0 +1,271 @@
+//! The baseline file: versioned, compressed, identified by the hash of its content.
+//!
+//! A gzip of two lines of JSON, so that an operator can look at one with `zcat`:
+//!
+//! ```text
+//! {"format":"driftline-baseline","version":1,"sha256":"…"}
+//! {"model":…,"version":…,"rows":…,"columns":[…],"counts":"…","reference":…,"notes":[…]}
+//! ```
+//!
+//! `counts` and the reference panes are summaries in their own format, in base64. The hash is of the bytes
+//! of the second line; a reader checks it, and refuses a newer version.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::bufread::GzDecoder;
+use flate2::write::GzEncoder;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Baseline, BaselineId, Column, Reference};
+use crate::event::{ColumnSpec, Span, Timestamp};
+use crate::summary::{CodecError, ColumnSummary, Latency, ModelSummary, Rows, Shape};
+
+/// The name in the first line.
+const FORMAT: &str = "driftline-baseline";
+
+/// The version that is written.
+const VERSION: u32 = 1;
+
+/// Largest content that is read: a thousand columns with all panes stay far below.
+const CONTENT_BYTES_MAX: u64 = 1 << 30;
+
+/// Why a baseline file cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum BaselineError {
+    /// The operating system refused, or the compressed data is damaged.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file could not be written; what was there before is as it was.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Something else than a baseline.
+    #[error("{} is no baseline file: make one with `driftline baseline build`", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Written by a newer version.
+    #[error("{} has format {found}, this version knows up to {VERSION}: upgrade driftline, or build it anew", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// The content is not what was written.
+    #[error("{} is damaged ({why}): restore it from a copy, or build it anew", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: String,
+    version: u32,
+    sha256: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Content {
+    model: Option<String>,
+    version: Option<String>,
+    rows: u64,
+    columns: Vec<ContentColumn>,
+    counts: String,
+    reference: Option<ContentReference>,
+    notes: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ContentColumn {
+    #[serde(flatten)]
+    spec: ColumnSpec,
+    shape: Shape,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ContentReference {
+    pane: Span,
+    panes: Vec<(Timestamp, String)>,
+    rows_left_out: u64,
+}
+
+impl Baseline {
+    /// The same baseline under the id of its content: call it after changing a field.
+    #[must_use]
+    pub fn sealed(self) -> Self {
+        let id = hash(&self.content());
+        Self { id, ..self }
+    }
+
+    /// Reads and checks a baseline file.
+    ///
+    /// # Errors
+    /// [`BaselineError`], each with what to do.
+    pub fn read(path: &Path) -> Result<Self, BaselineError> {
+        let io = |source| BaselineError::Io { path: path.to_owned(), source };
+        let file = File::open(path).map_err(io)?;
+        let mut bytes = Vec::new();
+        let mut unpacked = GzDecoder::new(BufReader::new(file)).take(CONTENT_BYTES_MAX + 1);
+        match unpacked.read_to_end(&mut bytes) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                return Err(BaselineError::Foreign { path: path.to_owned() });
+            }
+            Err(error) => return Err(io(error)),
+        }
+        Self::parse(path, &bytes)
+    }
+
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, BaselineError> {
+        let foreign = || BaselineError::Foreign { path: path.to_owned() };
+        let damaged = |why: String| BaselineError::Damaged { path: path.to_owned(), why };
+        if bytes.len() as u64 > CONTENT_BYTES_MAX {
+            return Err(damaged(format!("it unpacks to more than {CONTENT_BYTES_MAX} bytes")));
+        }
+        let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(foreign)?;
+        let header: Header = serde_json::from_slice(&bytes[..end]).map_err(|_| foreign())?;
+        if header.format != FORMAT {
+            return Err(foreign());
+        }
+        if header.version > VERSION {
+            return Err(BaselineError::Newer { path: path.to_owned(), found: header.version });
+        }
+        let content = &bytes[end + 1..];
+        let id = hash(content);
+        if id.to_string() != header.sha256 {
+            return Err(damaged("its hash does not match".to_owned()));
+        }
+        let content: Content = serde_json::from_slice(content).map_err(|error| damaged(error.to_string()))?;
+        content.into_baseline(id).map_err(damaged)
+    }
+
+    /// Writes the file beside its place and moves it there, so that a reader never sees half of it.
+    ///
+    /// # Errors
+    /// [`BaselineError::Write`]; what was there before stays.
+    pub fn write(&self, path: &Path) -> Result<(), BaselineError> {
+        let failed = |source| BaselineError::Write { path: path.to_owned(), source };
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(format!(".{}.part", std::process::id()));
+        let draft = PathBuf::from(draft);
+        let result = self.write_draft(&draft).and_then(|()| fs::rename(&draft, path));
+        if result.is_err() {
+            // The draft is of no use to anyone; the first error is the one to tell.
+            let _ = fs::remove_file(&draft);
+        }
+        result.map_err(failed)
+    }
+
+    fn write_draft(&self, draft: &Path) -> io::Result<()> {
+        let content = self.content();
+        let header =
+            Header { format: FORMAT.to_owned(), version: VERSION, sha256: hash(&content).to_string() };
+        let file = File::create(draft)?;
+        let mut packed = GzEncoder::new(file, Compression::default());
+        serde_json::to_writer(&mut packed, &header)?;
+        packed.write_all(b"\n")?;
+        packed.write_all(&content)?;
+        packed.finish()?.sync_all()
+    }
+
+    fn content(&self) -> Vec<u8> {
+        let counts = ModelSummary {
+            rows: Rows::default(),
+            latency: Latency::default(),
+            columns: self.columns.iter().map(|column| column.summary.clone()).collect(),
+        };
+        let content = Content {
+            model: self.model.clone(),
+            version: self.version.clone(),
+            rows: self.rows,
+            columns: self
+                .columns
+                .iter()
+                .map(|column| ContentColumn { spec: column.spec.clone(), shape: column.shape.clone() })
+                .collect(),
+            counts: STANDARD.encode(counts.encode()),
+            reference: self.reference.as_ref().map(|reference| ContentReference {
+                pane: reference.pane,
+                panes: reference
+                    .panes
+                    .iter()
+                    .map(|(start, summary)| (*start, STANDARD.encode(summary.encode())))
+                    .collect(),
+                rows_left_out: reference.rows_left_out,
+            }),
+            notes: self.notes.clone(),
+        };
+        // Finite numbers and string keys always serialise.
+        serde_json::to_vec(&content).unwrap_or_default()
+    }
+}
+
+impl Content {
+    fn into_baseline(self, id: BaselineId) -> Result<Baseline, String> {
+        let shapes: Vec<Shape> = self.columns.iter().map(|column| column.shape.clone()).collect();
+        let counts = decode(&self.counts, &shapes)?;
+        let reference = match self.reference {
+            None => None,
+            Some(ContentReference { pane, panes, rows_left_out }) => {
+                if pane <= Span::ZERO {
+                    return Err("its panes have no length".to_owned());
+                }
+                let panes = panes.into_iter().map(|(start, text)| Ok((start, decode(&text, &shapes)?)));
+                Some(Reference { pane, panes: panes.collect::<Result<_, String>>()?, rows_left_out })
+            }
+        };
+        let columns = self
+            .columns
+            .into_iter()
+            .zip(counts.columns)
+            .map(|(column, summary)| Column { spec: column.spec, shape: column.shape, summary })
+            .collect();
+        let Self { model, version, rows, notes, .. } = self;
+        Ok(Baseline { id, model, version, rows, columns, reference, notes })
+    }
+}
+
+fn hash(content: &[u8]) -> BaselineId {
+    BaselineId(Sha256::digest(content).into())
+}
+
+/// Reads a summary and checks that it was counted on these shapes.
+fn decode(text: &str, shapes: &[Shape]) -> Result<ModelSummary, String> {
+    let bytes = STANDARD.decode(text).map_err(|error| error.to_string())?;
+    let summary = ModelSummary::decode(&bytes).map_err(|error: CodecError| error.to_string())?;
+    let fits = summary.columns.len() == shapes.len()
+        && summary.columns.iter().zip(shapes).all(|(column, shape)| match (column, shape) {
+            (ColumnSummary::Numeric(numeric), Shape::Numeric(grid)) => {
+                let (low, high) = grid.outer();
+                numeric.counts.len() == grid.bins() && (numeric.low.len(), numeric.high.len()) == (low, high)
+            }
+            (ColumnSummary::Categorical(categorical), Shape::Categorical(categories)) => {
+                categorical.counts.len() == categories.len()
+            }
+            _ => false,
+        });
+    if fits { Ok(summary) } else { Err("its counts do not belong to its columns".to_owned()) }
+}
