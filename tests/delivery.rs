@@ -481,6 +481,9 @@ impl Clock for FixedClock {
 fn config(channels: Vec<ChannelSettings>) -> Config {
     Config {
         id: "config".to_owned(),
+        directory: Default::default(),
+        warnings: Vec::new(),
+        references: Default::default(),
         service: Service {
             data_dir: "data".into(),
             listen: ([127, 0, 0, 1], 0).into(),

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Array, Float64Array, StringArray};
+use arrow::array::{Float64Array, StringArray};
 
 use super::grid::place;
 use super::read::{Cell, Cells, Chunk, ReadError, Reading, Table, read_text};

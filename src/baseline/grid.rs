@@ -20,8 +20,6 @@ const TAIL_ROWS_MIN: u64 = 8;
 #[derive(Debug)]
 pub(super) struct Placed {
     pub(super) grid: Grid,
-    /// Values with a bin of their own.
-    pub(super) atoms: usize,
     /// Whether the column has one value only, or none.
     pub(super) is_constant: bool,
 }
@@ -44,7 +42,7 @@ pub(super) fn place(sample: Sample) -> Result<Placed, GridError> {
     };
     let sorted = sample.finish();
     let (Some(&min), Some(&max)) = (sorted.low.first(), sorted.high.first()) else {
-        return Ok(Placed { grid: Grid::try_new(Vec::new(), fixed)?, atoms: 0, is_constant: true });
+        return Ok(Placed { grid: Grid::try_new(Vec::new(), fixed)?, is_constant: true });
     };
     let bins = (sorted.n / ROWS_PER_BIN).clamp(BINS_MIN, BINS);
     let (atoms, rest) = split_atoms(&sorted.sample, bins);
@@ -60,7 +58,7 @@ pub(super) fn place(sample: Sample) -> Result<Placed, GridError> {
     edges.sort_by(f64::total_cmp);
     edges.dedup();
     let grid = Grid::try_new(edges, fixed)?;
-    Ok(Placed { grid, atoms: atoms.len(), is_constant: min == max })
+    Ok(Placed { grid, is_constant: min == max })
 }
 
 /// Takes the values that weigh enough for a bin of their own out of an ascending sample.
@@ -124,11 +122,9 @@ mod tests {
     fn heavy_values_and_small_sets_get_bins_of_their_own() {
         let values: Vec<f64> = (0..20_000).map(|k| if k % 2 == 0 { 0.0 } else { f64::from(k) }).collect();
         let (found, summary) = placed(&values);
-        assert_eq!(found.atoms, 1);
         assert_eq!(summary.counts.get(found.grid.bin(0.0)), 10_000);
         let dice: Vec<f64> = (0..600).map(|k| f64::from(k % 6)).collect();
         let (found, summary) = placed(&dice);
-        assert_eq!(found.atoms, 6);
         assert!((0..6).all(|face| summary.counts.get(found.grid.bin(f64::from(face))) == 100));
     }
 

@@ -133,6 +133,5 @@ fn test_alert(config: &Config, channel: &str, out: &mut dyn Write) -> Result<(),
 
 /// Loads a configuration; its mistakes are shown with the lines they are in.
 fn load(path: &Path) -> Result<Config, Failure> {
-    crate::config::load(path)
-        .map_err(|errors| Failure::operator(format!("{:?}", miette::Report::new(errors))))
+    crate::config::load(path).map_err(|errors| Failure::operator(errors.render(io::stderr().is_terminal())))
 }

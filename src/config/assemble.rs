@@ -123,7 +123,8 @@ fn check_baselines(tables: &[Table<'_>], models: &[Model], streams: &[Stream]) {
         let versioned = fed.iter().any(|stream| stream.mapping.version.is_some());
         if model.baseline_pattern().is_some() && !fed.is_empty() && !versioned {
             let help = "write `version` or `fields.version` in the stream, or a path without `{version}`";
-            let message = format!("no stream of \"{}\" carries a version to put for `{{version}}`", model.name);
+            let message =
+                format!("no stream of \"{}\" carries a version to put for `{{version}}`", model.name);
             item.unfit::<()>(message, help.to_owned());
         }
         if !item.reader.purpose.needs_baselines() {

@@ -421,9 +421,7 @@ impl<'a> Item<'a> {
     /// A table with the keys of a section.
     pub(super) fn table(&self, section: &'static Section) -> Option<Table<'a>> {
         match self.value.get_ref() {
-            DeValue::Table(table) => {
-                Some(Table::open(section, table, Some(self.value.span()), self.reader))
-            }
+            DeValue::Table(table) => Some(Table::open(section, table, Some(self.value.span()), self.reader)),
             DeValue::Array(_) => {
                 let help = format!("write `[{}]`, once", section.path);
                 self.refuse(format!("`{}` is one table, not a list", section.path), help)

@@ -14,8 +14,18 @@ use super::secret::Reference;
 
 /// Parts of a key that mark its value as a credential.
 const CREDENTIAL_WORDS: [&str; 12] = [
-    "password", "passphrase", "passwd", "secret", "token", "credential", "auth", "cookie", "signature", "pem",
-    "key", "bearer",
+    "password",
+    "passphrase",
+    "passwd",
+    "secret",
+    "token",
+    "credential",
+    "auth",
+    "cookie",
+    "signature",
+    "pem",
+    "key",
+    "bearer",
 ];
 
 /// Whether a value under this name is likely a credential.
@@ -46,7 +56,8 @@ pub(super) fn masked(text: &str, document: &DeTable<'_>, broken: bool) -> String
 
 fn walk(text: &str, path: &str, table: &DeTable<'_>, hidden: &mut Vec<Range<usize>>) {
     for (name, value) in table {
-        let path = if path.is_empty() { name.get_ref().to_string() } else { format!("{path}.{}", name.get_ref()) };
+        let path =
+            if path.is_empty() { name.get_ref().to_string() } else { format!("{path}.{}", name.get_ref()) };
         hide(text, &path, value, hidden);
     }
 }
@@ -100,7 +111,8 @@ fn suspicious_lines(text: &str, hidden: &mut Vec<Range<usize>>) {
         }
         let Some((key, value)) = line.split_once('=') else { continue };
         let lower = line.to_lowercase();
-        let telling = names_a_credential(&lower) || ["url", "headers", "://"].iter().any(|w| lower.contains(w));
+        let telling =
+            names_a_credential(&lower) || ["url", "headers", "://"].iter().any(|w| lower.contains(w));
         if !telling || is_a_reference(value) {
             continue;
         }

@@ -199,6 +199,7 @@ fn pointers(item: &Item<'_>) -> Option<BTreeMap<String, String>> {
     if members.is_empty() {
         return item.refuse(format!("`{}` is empty", item.path), "leave the key out".to_owned());
     }
-    let read: Vec<_> = members.iter().map(|(name, item)| Some(((*name).to_owned(), pointer(item)?))).collect();
+    let read: Vec<_> =
+        members.iter().map(|(name, item)| Some(((*name).to_owned(), pointer(item)?))).collect();
     read.into_iter().collect()
 }

@@ -33,8 +33,13 @@ fn baseline(id: u8) -> Baseline {
         (0..1000).map(|row| Some(f64::from(row) / 10.0)),
         &mut NumericScratch::default(),
     );
-    let categories =
-        Categories { top: vec!["DE".into(), "FR".into()], buckets: 0, rare: vec![], open: false };
+    let categories = Categories {
+        top: vec!["DE".into(), "FR".into()],
+        buckets: 0,
+        rare: vec![],
+        open: false,
+        rare_singletons: None,
+    };
     let index = CategoryIndex::new(&categories);
     let mut country = CategoricalSummary::empty(&categories);
     ["DE", "FR"].iter().for_each(|name| country.add(&categories, &index, name, 500));

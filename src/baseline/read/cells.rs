@@ -1,7 +1,5 @@
 //! The values of one column of a chunk, whatever the format.
 
-use std::sync::Arc;
-
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray, TimestampMicrosecondArray,
 };
@@ -27,8 +25,8 @@ pub(crate) enum Cells {
     Text(StringArray),
     /// Values of any type, as in JSON.
     Mixed(Mixed),
-    /// Values that can be neither numbers nor names, of the type named.
-    Foreign(Arc<str>, usize),
+    /// So many values that can be neither numbers nor names.
+    Foreign(usize),
 }
 
 /// One value.
@@ -108,7 +106,7 @@ impl Cells {
             T::Utf8 => Self::Names(array.as_string::<i32>().clone()),
             T::LargeUtf8 | T::Utf8View => Self::Names(cast(array, &T::Utf8)?.as_string::<i32>().clone()),
             T::Dictionary(_, values) => Self::of_arrow(&cast(array, values)?)?,
-            other => Self::Foreign(other.to_string().into(), array.len()),
+            _ => Self::Foreign(array.len()),
         })
     }
 
@@ -128,7 +126,7 @@ impl Cells {
             Self::Names(array) if valid(array, row) => Cell::Name(array.value(row)),
             Self::Text(array) if valid(array, row) => Cell::Text(array.value(row)),
             Self::Mixed(mixed) => mixed.get(row),
-            Self::Foreign(_, rows) if row < *rows => Cell::Foreign,
+            Self::Foreign(rows) if row < *rows => Cell::Foreign,
             _ => Cell::Missing,
         }
     }
@@ -235,6 +233,8 @@ impl Mixed {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow::array::{Decimal128Array, DictionaryArray, ListArray};
     use arrow::datatypes::{Int32Type, Int64Type};
 

@@ -101,7 +101,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         (None, None) => return Err(Failure::other("no cluster")),
     };
     let receivers = Receivers::start(args.receivers).map_err(Failure::other)?;
-    let mut world = World::new(&brokers, start_time()).map_err(Failure::other)?;
+    let world = World::new(&brokers, start_time()).map_err(Failure::other)?;
     let rows = world.write_first_training(&files.training(1)).map_err(Failure::other)?;
     let baseline = train(&files, 1)?;
     let mut story = Story::begin(out);
@@ -113,7 +113,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         None
     } else {
         write_config(&files, &brokers, free(args.listen), &receivers)?;
-        let config = crate::config::load(&files.config()).map_err(|errors| Failure::operator(errors.render(false)))?;
+        let config =
+            crate::config::load(&files.config()).map_err(|errors| Failure::operator(errors.render(false)))?;
         Some(Service::start(&config).map_err(Failure::other)?)
     };
     match &service {
@@ -277,7 +278,8 @@ fn train(files: &Files, version: u32) -> Result<String, Failure> {
         ..Roles::default()
     };
     let options = BuildOptions::default();
-    let built = crate::baseline::build(&files.training(version), &roles, &options).map_err(Failure::other)?;
+    let built = crate::baseline::build(&files.training(version), &roles, &options)
+        .map_err(|error| Failure::other(chain(&error)))?;
     let baseline =
         Baseline { model: Some("credit".into()), version: Some(version.to_string()), ..built }.sealed();
     baseline.write(&files.baseline(version)).map_err(Failure::other)?;

@@ -117,10 +117,13 @@ async fn retrain(State(outbox): State<Sender<Received>>, body: Bytes) -> StatusC
 fn texts(block: &Value, out: &mut Vec<String>) {
     match block {
         Value::Object(members) => {
-            if let Some(text) = members.get("text").and_then(Value::as_str) {
-                out.extend(text.lines().map(str::to_owned));
+            match members.get("text") {
+                Some(Value::String(text)) => out.extend(text.lines().map(str::to_owned)),
+                Some(inner) => texts(inner, out),
+                None => {}
             }
-            for (_, member) in members.iter().filter(|(_, member)| member.is_object() || member.is_array()) {
+            // A block's own text comes before its fields and elements.
+            for (_, member) in members.iter().filter(|(name, _)| *name != "text") {
                 texts(member, out);
             }
         }
