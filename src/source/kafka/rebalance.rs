@@ -214,7 +214,9 @@ impl Context {
             let mut state = self.shared.state();
             let ours: Vec<Origin> =
                 origins.into_iter().filter(|origin| state.assigned.contains_key(origin)).collect();
-            ours.iter().for_each(|origin| state.give_up(origin));
+            for origin in &ours {
+                state.give_up(origin);
+            }
             ours
         };
         if !origins.is_empty() {

@@ -137,7 +137,9 @@ impl Shared {
             if let Some((origin, _)) = origin {
                 state.accept_run(&origin, run, arrival);
             } else {
-                run.iter().for_each(|entry| state.note_problem(None, *entry));
+                for &entry in run {
+                    state.note_problem(None, entry);
+                }
             }
         }
         state.close_batches();
