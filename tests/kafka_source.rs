@@ -256,9 +256,9 @@ fn a_slow_receiver_loses_nothing_and_stays_a_member() {
     }
 }
 
-fn rebalance_counts_each_record_once(strategy: &str) {
-    let topic = topic(strategy, 4);
-    let settings = with(settings(&topic), "partition.assignment.strategy", strategy);
+fn rebalance_counts_each_record_once(adapt: impl Fn(KafkaSettings) -> KafkaSettings) {
+    let topic = topic("rebalance", 4);
+    let settings = adapt(settings(&topic));
     let start = |store: &str| Service::start_with(&settings, &[&topic], store, &Seen::default(), ROOM);
     let write = |round: i64| {
         for partition in 0..4 {
@@ -300,12 +300,22 @@ fn rebalance_counts_each_record_once(strategy: &str) {
 
 #[test]
 fn a_cooperative_rebalance_counts_each_record_once() {
-    rebalance_counts_each_record_once("cooperative-sticky");
+    rebalance_counts_each_record_once(|settings| settings);
 }
 
 #[test]
 fn an_eager_rebalance_counts_each_record_once() {
-    rebalance_counts_each_record_once("range");
+    rebalance_counts_each_record_once(|settings| with(settings, "partition.assignment.strategy", "range"));
+}
+
+#[test]
+fn a_rebalance_by_the_broker_counts_each_record_once() {
+    rebalance_counts_each_record_once(|mut settings| {
+        // The newer protocol keeps these on the broker.
+        settings.options.remove("session.timeout.ms");
+        settings.options.remove("heartbeat.interval.ms");
+        with(settings, "group.protocol", "consumer")
+    });
 }
 
 #[test]
