@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{CommitMode, Consumer, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::Offset;
-use rdkafka::{Message, TopicPartitionList};
+use rdkafka::Message;
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::queue::Connection;
 use super::state::Shared;
 use crate::event::Origin;
-use crate::source::{BATCH_RECORDS_MAX, SourceEvent};
+use crate::source::BATCH_RECORDS_MAX;
 
 /// How long records are gathered when fewer come than fill a batch: what a lone record waits at most.
 const LINGER: Duration = Duration::from_millis(20);
@@ -25,11 +24,8 @@ const EVENTS_A_ROUND: usize = 8;
 /// How often the group is told what is durable.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the place of a displaced partition is looked for, and the group joined anew.
+/// How often the group is joined anew at most.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long the brokers may take to say where a partition begins and ends.
-const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs until the source is stopped or cannot go on.
 pub(super) struct PollLoop {
@@ -126,7 +122,6 @@ impl PollLoop {
         }
         if self.last_retry.elapsed() >= RETRY_INTERVAL {
             self.last_retry = Instant::now();
-            self.settle_displaced();
             self.rejoin_if_needed();
         }
     }
@@ -163,73 +158,6 @@ impl PollLoop {
         if let Err(error) = consumer.subscribe(&topics) {
             tracing::warn!(%error, "the group could not be joined");
             self.shared.state().must_rejoin = true;
-        }
-    }
-
-    /// Finds out what became of the place where a partition should be read, and goes on from where there
-    /// are records, saying which are gone.
-    fn settle_displaced(&self) {
-        let displaced: Vec<Origin> = self.shared.state().displaced.keys().cloned().collect();
-        for origin in displaced {
-            let Some(next) = self.shared.state().assigned.get(&origin).map(|partition| partition.next) else {
-                self.shared.state().displaced.remove(&origin);
-                continue;
-            };
-            match self.settle(&origin, next) {
-                Ok(()) => {
-                    self.shared.state().displaced.remove(&origin);
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        %error, kafka.topic = %origin.topic, kafka.partition = origin.partition,
-                        "where the partition begins could not be found out; trying again"
-                    );
-                }
-            }
-        }
-    }
-
-    fn settle(&self, origin: &Origin, next: i64) -> KafkaResult<()> {
-        let consumer = self.connection.consumer();
-        let (low, high) = consumer.fetch_watermarks(&origin.topic, origin.partition, ASK_TIMEOUT)?;
-        if next > high {
-            self.shared.state().fail(format!(
-                "topic {:?}, partition {}: we are at offset {next}, but the log ends at {high}. The topic was \
-                 deleted and made anew, or it lost records. To read it from its new beginning, use a new \
-                 data_dir and a new group",
-                &*origin.topic, origin.partition
-            ));
-            return Ok(());
-        }
-        if next < low {
-            tracing::warn!(
-                kafka.topic = %origin.topic, kafka.partition = origin.partition, from = next, to = low,
-                "records were deleted by the topic's retention before they were read"
-            );
-            let mut state = self.shared.state();
-            if let Some(partition) = state.assigned.get_mut(origin) {
-                partition.next = low;
-                state.pending.push_back(SourceEvent::Gap(origin.clone(), next, low));
-            }
-        }
-        self.begin_again(origin)
-    }
-
-    /// Makes the client fetch a partition from where we are. It has stopped doing so and refuses to seek.
-    fn begin_again(&self, origin: &Origin) -> KafkaResult<()> {
-        let consumer = self.connection.consumer();
-        let mut list = TopicPartitionList::new();
-        let is_cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
-        for (of, partition) in &self.shared.state().assigned {
-            if of == origin || !is_cooperative {
-                list.add_partition_offset(&of.topic, of.partition, Offset::Offset(partition.next))?;
-            }
-        }
-        if is_cooperative {
-            consumer.incremental_unassign(&list)?;
-            consumer.incremental_assign(&list)
-        } else {
-            consumer.assign(&list)
         }
     }
 

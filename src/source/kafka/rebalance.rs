@@ -50,6 +50,16 @@ struct GroupPosition {
     by: String,
 }
 
+/// Where a partition begins.
+struct Start {
+    origin: Origin,
+    offset: i64,
+    /// Records from here to `offset` are gone.
+    gap_from: Option<i64>,
+    /// What the group remembers.
+    told_group: Option<i64>,
+}
+
 /// Why partitions cannot begin.
 enum Unsettled {
     /// The brokers do not answer.
@@ -155,30 +165,45 @@ impl Context {
             }
         };
         let mut settled = TopicPartitionList::new();
-        for (origin, start) in &starts {
+        for Start { origin, offset, .. } in &starts {
             if !self.messages.direct(consumer, &origin.topic, origin.partition) {
                 tracing::warn!(kafka.topic = %origin.topic, "records cannot be directed to their queue");
             }
-            settled.add_partition_offset(&origin.topic, origin.partition, Offset::Offset(*start))?;
+            settled.add_partition_offset(&origin.topic, origin.partition, Offset::Offset(*offset))?;
             tracing::info!(
-                kafka.topic = %origin.topic, kafka.partition = origin.partition, kafka.offset = start,
+                kafka.topic = %origin.topic, kafka.partition = origin.partition, kafka.offset = offset,
                 "reads a partition"
             );
         }
-        {
-            let mut state = self.shared.state();
-            for (origin, start) in &starts {
-                if let Some(plan) = self.shared.topics.get(&origin.topic) {
-                    state.assign(origin.clone(), *plan, *start);
-                }
-            }
-            if !starts.is_empty() {
-                state.pending.push_back(SourceEvent::Assigned(starts));
-            }
-        }
+        self.announce(starts);
         match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(&settled),
             RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(&settled),
+        }
+    }
+
+    /// Makes partitions ours and tells the service, with the records that are gone.
+    fn announce(&self, starts: Vec<Start>) {
+        if starts.is_empty() {
+            return;
+        }
+        let mut state = self.shared.state();
+        let offsets = starts.iter().map(|start| (start.origin.clone(), start.offset)).collect();
+        state.pending.push_back(SourceEvent::Assigned(offsets));
+        for Start { origin, offset, gap_from, told_group } in starts {
+            if let Some(from) = gap_from {
+                tracing::warn!(
+                    kafka.topic = %origin.topic, kafka.partition = origin.partition, from, to = offset,
+                    "records were deleted by the topic's retention before they were read"
+                );
+                state.pending.push_back(SourceEvent::Gap(origin.clone(), from, offset));
+            }
+            if let Some(offset) = told_group {
+                state.committed.insert(origin.clone(), offset);
+            }
+            if let Some(plan) = self.shared.topics.get(&origin.topic) {
+                state.assign(origin, *plan, offset);
+            }
         }
     }
 
@@ -189,7 +214,9 @@ impl Context {
             let mut state = self.shared.state();
             let ours: Vec<Origin> =
                 origins.into_iter().filter(|origin| state.assigned.contains_key(origin)).collect();
-            ours.iter().for_each(|origin| state.give_up(origin));
+            for origin in &ours {
+                state.give_up(origin);
+            }
             ours
         };
         if !origins.is_empty() {
@@ -257,7 +284,7 @@ impl Context {
         &self,
         consumer: &BaseConsumer<Self>,
         list: &TopicPartitionList,
-    ) -> Result<Vec<(Origin, i64)>, Unsettled> {
+    ) -> Result<Vec<Start>, Unsettled> {
         let origins = self.origins(list);
         if origins.is_empty() {
             return Ok(Vec::new());
@@ -277,45 +304,55 @@ impl Context {
         }
     }
 
-    fn ask_starts(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        origins: &[Origin],
-    ) -> Result<Vec<(Origin, i64)>, Unsettled> {
+    fn ask_starts(&self, consumer: &BaseConsumer<Self>, origins: &[Origin]) -> Result<Vec<Start>, Unsettled> {
         let mut question = TopicPartitionList::with_capacity(origins.len());
         for origin in origins {
             question.add_partition(&origin.topic, origin.partition);
         }
         let answer = consumer.committed_offsets(question, ASK_TIMEOUT)?;
+        // One unanswered question is enough to wait for.
+        let mut is_answering = true;
         let mut starts = Vec::with_capacity(origins.len());
         for origin in origins {
             let group = group_position(&answer, origin)?;
-            let store = self.shared.state().durable.get(origin).copied();
-            let start = match position(store, group.as_ref(), &self.shared.store_id) {
-                Some(position) => position,
-                None => self.first_start(consumer, origin)?,
-            };
-            if let Some(group) = group {
-                self.shared.state().committed.insert(origin.clone(), group.offset);
-            }
-            starts.push((origin.clone(), start));
+            starts.push(self.start(consumer, origin, group, &mut is_answering)?);
         }
         Ok(starts)
     }
 
-    /// Where a partition begins that nobody has read before. The end is made an offset here, so that it
-    /// is the same place after a restart.
-    fn first_start(&self, consumer: &BaseConsumer<Self>, origin: &Origin) -> Result<i64, Unsettled> {
-        if self.shared.offset_reset == OffsetReset::Error {
-            return Err(Unsettled::Refused(format!(
-                "partition {} of topic {:?} has no position, neither in the store nor in the group, and \
-                 offset_reset = \"error\" forbids to choose one: write offset_reset = \"earliest\" or \
-                 \"latest\" under [kafka], or set the group's offset with Kafka's tools",
-                origin.partition, &*origin.topic
-            )));
+    fn start(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        origin: &Origin,
+        group: Option<GroupPosition>,
+        is_answering: &mut bool,
+    ) -> Result<Start, Unsettled> {
+        let store = self.shared.state().durable.get(origin).copied();
+        let position = position(store, group.as_ref(), &self.shared.store_id);
+        let ask = || consumer.fetch_watermarks(&origin.topic, origin.partition, ASK_TIMEOUT);
+        let (low, high) = match position {
+            None => ask()?,
+            // A partition without a leader must not keep the others waiting. If its place is gone, we
+            // shall hear of it when it can be fetched again.
+            Some(position) if !*is_answering => (position, position),
+            Some(position) => ask().unwrap_or_else(|_| {
+                *is_answering = false;
+                (position, position)
+            }),
+        };
+        let first = match (position, self.shared.offset_reset) {
+            (Some(position), _) => position,
+            (None, OffsetReset::Earliest) => low,
+            // An offset, and not "the end", so that it is the same place after a restart.
+            (None, OffsetReset::Latest) => high,
+            (None, OffsetReset::Error) => return Err(Unsettled::Refused(no_position(origin))),
+        };
+        if first > high {
+            return Err(Unsettled::Refused(log_too_short(origin, first, high)));
         }
-        let (low, high) = consumer.fetch_watermarks(&origin.topic, origin.partition, ASK_TIMEOUT)?;
-        Ok(if self.shared.offset_reset == OffsetReset::Earliest { low } else { high })
+        let offset = first.max(low);
+        let gap_from = (first < low).then_some(first);
+        Ok(Start { origin: origin.clone(), offset, gap_from, told_group: group.map(|group| group.offset) })
     }
 
     fn origins(&self, list: &TopicPartitionList) -> Vec<Origin> {
@@ -332,6 +369,24 @@ fn group_position(answer: &TopicPartitionList, origin: &Origin) -> Result<Option
         Offset::Offset(offset) => Some(GroupPosition { offset, by: element.metadata().to_owned() }),
         _ => None,
     })
+}
+
+fn no_position(origin: &Origin) -> String {
+    format!(
+        "partition {} of topic {:?} has no position, neither in the store nor in the group, and offset_reset = \
+         \"error\" forbids to choose one: write offset_reset = \"earliest\" or \"latest\" under [kafka], or set \
+         the group's offset with Kafka's tools",
+        origin.partition, &*origin.topic
+    )
+}
+
+fn log_too_short(origin: &Origin, position: i64, high: i64) -> String {
+    format!(
+        "partition {} of topic {:?} is to be read from offset {position}, but its log ends at {high}: the topic \
+         was deleted and made anew, or it lost records. To read it from its new beginning, use a new data_dir \
+         and a new group",
+        origin.partition, &*origin.topic
+    )
 }
 
 #[cfg(test)]

@@ -62,8 +62,6 @@ pub(super) struct State {
     pub(super) durable: BTreeMap<Origin, i64>,
     /// What the group was last told, of the partitions that are ours.
     pub(super) committed: BTreeMap<Origin, i64>,
-    /// Partitions whose place in the log is gone, to be looked at next.
-    pub(super) displaced: BTreeMap<Origin, Instant>,
     /// Whether to leave the group and join it again.
     pub(super) must_rejoin: bool,
     /// Whether the source cannot go on.
@@ -139,7 +137,9 @@ impl Shared {
             if let Some((origin, _)) = origin {
                 state.accept_run(&origin, run, arrival);
             } else {
-                run.iter().for_each(|entry| state.note_problem(None, *entry));
+                for &entry in run {
+                    state.note_problem(None, entry);
+                }
             }
         }
         state.close_batches();
@@ -180,10 +180,11 @@ impl Shared {
         }
         for (origin, partition) in assigned {
             let Some(seen) = snapshot.partition(&origin.topic, origin.partition) else { continue };
-            // Markers of transactions take offsets too: the end may lie behind the last record's next.
+            // Markers of transactions take offsets too, so the end may lie behind what follows the last
+            // record; but then we must be sure that no record lies in between.
             if let Some(end) = seen.end
                 && seen.is_fetched_to_end
-                && partition.next <= end
+                && (partition.next == end || partition.next < end && seen.is_queue_empty)
             {
                 partition.next = end;
                 pending.push_back(SourceEvent::AtEnd(origin.clone(), end));
@@ -225,7 +226,6 @@ impl State {
     pub(super) fn give_up(&mut self, origin: &Origin) {
         self.assigned.remove(origin);
         self.committed.remove(origin);
-        self.displaced.remove(origin);
         self.pending.retain(|event| match event {
             SourceEvent::Records(batch) => batch.origin != *origin,
             SourceEvent::AtEnd(of, _) | SourceEvent::Gap(of, _, _) => of != origin,
@@ -319,9 +319,9 @@ impl State {
             format!(" ({}/{} at {})", origin.topic, origin.partition, entry.offset())
         });
         match (code, origin) {
-            (RDKafkaErrorCode::AutoOffsetReset, Some(origin)) => {
-                self.displaced.insert(origin.clone(), Instant::now());
-            }
+            // Our place in the log is gone, and the client has stopped fetching the partition. Joining anew
+            // finds out what became of the place, as after a restart.
+            (RDKafkaErrorCode::AutoOffsetReset, _) => self.must_rejoin = true,
             (RDKafkaErrorCode::BadMessage, Some(origin)) => {
                 if let Some(partition) = self.assigned.get_mut(origin) {
                     partition.is_damaged = true;

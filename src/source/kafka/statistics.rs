@@ -31,6 +31,8 @@ pub(super) struct PartitionSnapshot {
     pub(super) end: Option<i64>,
     /// Whether everything up to `end` had been fetched, and the broker was being asked for more.
     pub(super) is_fetched_to_end: bool,
+    /// Whether no fetched record waited in the queue that serves the partition.
+    pub(super) is_queue_empty: bool,
 }
 
 #[derive(Deserialize)]
@@ -64,6 +66,7 @@ struct Partition {
     next_offset: i64,
     hi_offset: i64,
     ls_offset: i64,
+    fetchq_cnt: i64,
 }
 
 #[derive(Deserialize)]
@@ -92,7 +95,11 @@ impl Snapshot {
             let end = if is_read_committed { partition.ls_offset } else { partition.hi_offset };
             let end = (end >= 0).then_some(end);
             let is_fetched = end.is_some_and(|end| partition.next_offset >= end);
-            PartitionSnapshot { end, is_fetched_to_end: is_fetched && answers(partition.broker) }
+            PartitionSnapshot {
+                end,
+                is_fetched_to_end: is_fetched && answers(partition.broker),
+                is_queue_empty: partition.fetchq_cnt == 0,
+            }
         };
         let partitions = document
             .topics
@@ -131,8 +138,8 @@ mod tests {
     fn snapshot(state: &str, rxidle: i64, next: i64, stable: i64, high: i64) -> PartitionSnapshot {
         let json = format!(
             r#"{{"rx_bytes":7,"brokers":{{"b:1/1":{{"nodeid":1,"state":"{state}","rxidle":{rxidle},"extra":[]}}}},
-            "topics":{{"t":{{"partitions":{{"-1":{{"broker":-1,"next_offset":-1001,"hi_offset":-1001,"ls_offset":-1001}},
-            "3":{{"broker":1,"next_offset":{next},"hi_offset":{high},"ls_offset":{stable}}}}}}}}},"cgrp":{{"rebalance_cnt":2}}}}"#
+            "topics":{{"t":{{"partitions":{{"-1":{{"broker":-1,"next_offset":-1001,"hi_offset":-1001,"ls_offset":-1001,"fetchq_cnt":0}},
+            "3":{{"broker":1,"next_offset":{next},"hi_offset":{high},"ls_offset":{stable},"fetchq_cnt":0}}}}}}}},"cgrp":{{"rebalance_cnt":2}}}}"#
         );
         let parsed = Snapshot::parse(json.as_bytes(), Instant::now(), true, Duration::from_secs(5)).unwrap();
         assert_eq!((parsed.rx_bytes, parsed.rebalances), (7, 2));
@@ -143,7 +150,10 @@ mod tests {
     #[test]
     fn a_partition_fetched_to_its_end_is_known() {
         let partition = snapshot("UP", 400_000, 10, 10, 10);
-        assert_eq!(partition, PartitionSnapshot { end: Some(10), is_fetched_to_end: true });
+        assert_eq!(
+            partition,
+            PartitionSnapshot { end: Some(10), is_fetched_to_end: true, is_queue_empty: true }
+        );
     }
 
     #[test]
@@ -166,6 +176,6 @@ mod tests {
     #[test]
     fn nothing_is_known_before_the_first_answer() {
         let partition = snapshot("UP", 400_000, -1001, -1001, -1001);
-        assert_eq!(partition, PartitionSnapshot { end: None, is_fetched_to_end: false });
+        assert_eq!((partition.end, partition.is_fetched_to_end), (None, false));
     }
 }
