@@ -177,11 +177,14 @@ fn kafka(page: &mut Page, config: &Config, described: &Value) {
     page.heading(format_args!("kafka"));
     page.entry("brokers", brokers);
     page.entry("group", group);
-    page.entry("offset_reset", match offset_reset {
-        OffsetReset::Earliest => "earliest: a partition that was never read is read from its start",
-        OffsetReset::Latest => "latest: of a partition that was never read only new records are read",
-        OffsetReset::Error => "error: a partition that was never read stops the service",
-    });
+    page.entry(
+        "offset_reset",
+        match offset_reset {
+            OffsetReset::Earliest => "earliest: a partition that was never read is read from its start",
+            OffsetReset::Latest => "latest: of a partition that was never read only new records are read",
+            OffsetReset::Error => "error: a partition that was never read stops the service",
+        },
+    );
     for (name, value) in members(described.pointer("/kafka/options")) {
         page.entry("option", format_args!("{name} = {}", with_state(value)));
     }
@@ -202,11 +205,14 @@ fn with_state(value: &str) -> String {
 fn stream(page: &mut Page, stream: &Stream) {
     let Stream { topic, format, mapping, limits } = stream;
     page.heading(format_args!("stream {topic}"));
-    page.entry("format", format_args!(
-        "{format}, records up to {} and {} levels deep",
-        bytes(limits.bytes_max),
-        limits.depth_max
-    ));
+    page.entry(
+        "format",
+        format_args!(
+            "{format}, records up to {} and {} levels deep",
+            bytes(limits.bytes_max),
+            limits.depth_max
+        ),
+    );
     page.entry("model", field(&mapping.model));
     page.optional("version", mapping.version.as_ref().map(field));
     page.entry("timestamp", format_args!("{} ({})", mapping.timestamp, unit(mapping.timestamp_unit)));
@@ -267,17 +273,23 @@ fn model(page: &mut Page, config: &Config, model: &Model) {
     baselines(page, config, model);
     windows(page, model);
     let floors = model.verdict.floors;
-    page.entry("floors", format_args!(
-        "cumulative share {}, share {}, rate {}, standard deviations {}",
-        floors.cumulative_share, floors.share, floors.rate, floors.standard_deviations
-    ));
+    page.entry(
+        "floors",
+        format_args!(
+            "cumulative share {}, share {}, rate {}, standard deviations {}",
+            floors.cumulative_share, floors.share, floors.rate, floors.standard_deviations
+        ),
+    );
     page.entry("rows_min", format_args!("{}, windows with fewer are not tested", model.verdict.rows_min));
     incident(page, model);
-    page.entry("limits", format_args!(
-        "{}, {}",
-        counted(model.segments_max, "segment"),
-        counted(model.versions_max, "version")
-    ));
+    page.entry(
+        "limits",
+        format_args!(
+            "{}, {}",
+            counted(model.segments_max, "segment"),
+            counted(model.versions_max, "version")
+        ),
+    );
 }
 
 fn baselines(page: &mut Page, config: &Config, model: &Model) {
@@ -307,41 +319,44 @@ fn windows(page: &mut Page, model: &Model) {
         let length = window.length.to_string();
         let every = format!("every {}", window.slide);
         let alpha = alpha(model, window.slide);
-        page.entry("", format_args!("{length:<8} {kind} {every:<12} alarms at p < {alpha:.2e}"));
+        page.entry("", format_args!("{length:<6} {kind:<8} {every:<10} alarms at p < {alpha:.2e}"));
     }
-    page.entry("false_alarms", format_args!(
-        "{} per {}, over all columns, segments and lengths; {:.3} for each length",
-        budget.alarms,
-        budget.period,
-        budget.alarms / lengths.max(1) as f64
-    ));
+    page.entry(
+        "false_alarms",
+        format_args!(
+            "{} per {}, over all columns, segments and lengths; {:.3} for each length",
+            budget.alarms,
+            budget.period,
+            budget.alarms / lengths.max(1) as f64
+        ),
+    );
     if settings.offset != Span::ZERO {
         page.entry("window_offset", settings.offset);
     }
-    page.entry("lateness", format_args!(
-        "{} late and {} early are counted; a silent partition is idle after {}",
-        settings.allowed_lateness, settings.future_skew, settings.idle_after
-    ));
+    page.entry("allowed_lateness", settings.allowed_lateness);
+    page.entry("future_skew", settings.future_skew);
+    page.entry("idle_after", settings.idle_after);
 }
 
 fn incident(page: &mut Page, model: &Model) {
     let incident = &model.incident;
-    page.entry("incident", format_args!(
-        "opens after {}, resolves after {} in a row; critical from an effect of {}",
-        counted(incident.open_after, "alarming window"),
-        counted(incident.resolve_after, "quiet window"),
-        incident.critical_effect
-    ));
-    let channels = if incident.channels.is_empty() { "nobody".to_owned() } else { incident.channels.join(", ") };
-    page.entry("tells", channels);
+    page.entry("open_after", format_args!("{} in a row", counted(incident.open_after, "alarming window")));
+    page.entry("resolve_after", format_args!("{} in a row", counted(incident.resolve_after, "quiet window")));
+    page.entry("critical_effect", incident.critical_effect);
+    let channels =
+        if incident.channels.is_empty() { "none".to_owned() } else { incident.channels.join(", ") };
+    page.entry("channels", channels);
     if let Some(retrain) = &incident.retrain {
-        page.entry("retrains", format_args!(
-            "through {} after {}, not again within {}, at most {} in 7 days",
-            retrain.channel,
-            counted(retrain.after_windows, "alarming window"),
-            retrain.cooldown,
-            retrain.per_week_max
-        ));
+        page.entry(
+            "retrain",
+            format_args!(
+                "through {} after {}, not again within {}, at most {} in 7 days",
+                retrain.channel,
+                counted(retrain.after_windows, "alarming window"),
+                retrain.cooldown,
+                retrain.per_week_max
+            ),
+        );
     }
 }
 
@@ -357,11 +372,10 @@ fn channel(page: &mut Page, channel: &ChannelSettings, described: &Value) {
         page.entry("header", format_args!("{name}: {}", with_state(value)));
     }
     page.optional("link_base", channel.link_base.as_ref());
-    page.entry("delivery", format_args!(
-        "{}, {:?} each",
-        counted(channel.attempts_max, "attempt"),
-        channel.timeout
-    ));
+    page.entry(
+        "delivery",
+        format_args!("{}, {:?} each", counted(channel.attempts_max, "attempt"), channel.timeout),
+    );
 }
 
 // === baselines ===
@@ -378,7 +392,8 @@ fn baselines_found(config: &Config, model: &Model) -> Vec<PathBuf> {
 fn matching_files(model: &Model) -> Option<Vec<PathBuf>> {
     let pattern = Path::new(model.baseline_pattern()?);
     let (before, after) = pattern.file_name()?.to_str()?.split_once("{version}")?;
-    let directory = pattern.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory =
+        pattern.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let entries = std::fs::read_dir(directory).ok()?.take(FILES_SEEN_MAX).flatten();
     let fits = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str());

@@ -122,7 +122,11 @@ pub(super) fn noted_path(channel: &str, value: &str) -> String {
     format!("channel.{channel}.{value}")
 }
 
-fn credentials(table: &Table<'_>, kind: &'static Kind, name: &str) -> Option<(SecretString, Vec<SecretString>)> {
+fn credentials(
+    table: &Table<'_>,
+    kind: &'static Kind,
+    name: &str,
+) -> Option<(SecretString, Vec<SecretString>)> {
     let url = url(table, kind, name);
     let routing_key = if kind.routing_key {
         table.need("routing_key", |item| routing_key(item, name)).map(|key| vec![key])
@@ -195,7 +199,10 @@ fn http_url(text: &str) -> Result<Url, &'static str> {
 fn link_base(item: &Item<'_>) -> Option<String> {
     let text = item.string()?;
     let plain = |url: &Url| {
-        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none()
+        url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
     };
     match http_url(text) {
         Ok(url) if plain(&url) => Some(text.trim_end_matches('/').to_owned()),

@@ -241,11 +241,7 @@ pub fn load_for(path: &Path, purpose: Purpose) -> Result<Config, ConfigErrors> {
 ///
 /// # Errors
 /// Every mistake of the text.
-pub fn parse(
-    name: &str,
-    text: &str,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Config, ConfigErrors> {
+pub fn parse(name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
     parse_for(name, text, env, Purpose::Run)
 }
 

@@ -1,10 +1,10 @@
 //! `[[model]]`: a watched model, its windows, its budget and what an alarm leads to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::channel::Declared;
-use super::document::{Item, Section, Table, all, closest, key};
+use super::document::{Item, Section, Table, closest, key, quoted};
 use super::{Model, Training};
 use crate::event::Span;
 use crate::{incident, verdict, window};
@@ -129,15 +129,13 @@ fn windows(table: &Table<'_>) -> Option<window::Settings> {
     let default = window::Settings::default();
     let day = Span::from_secs(DAY);
     let windows = table.or("windows", default.windows.clone(), window_list);
-    let offset = table.or("window_offset", default.offset, |item| {
-        item.span(Span::ZERO..=Span::from_secs(366 * DAY))
-    });
+    let offset =
+        table.or("window_offset", default.offset, |item| item.span(Span::ZERO..=Span::from_secs(366 * DAY)));
     let allowed_lateness = table.or("allowed_lateness", default.allowed_lateness, |item| {
         item.span(Span::ZERO..=Span::from_secs(31 * DAY))
     });
-    let future_skew = table.or("future_skew", default.future_skew, |item| {
-        item.span(Span::ZERO..=Span::from_secs(31 * DAY))
-    });
+    let future_skew = table
+        .or("future_skew", default.future_skew, |item| item.span(Span::ZERO..=Span::from_secs(31 * DAY)));
     let idle_after = table.or("idle_after", default.idle_after, |item| item.span(Span::from_secs(1)..=day));
     Some(window::Settings {
         windows: windows?,
@@ -153,20 +151,28 @@ fn window_list(item: &Item<'_>) -> Option<Vec<window::WindowSettings>> {
     if items.is_empty() || items.len() > WINDOWS_MAX {
         return item.refuse(format!("`{}` must name 1 to {WINDOWS_MAX} windows", item.path), None);
     }
-    let mut windows = all(items.iter().map(one_window))?;
-    let mut first_of: BTreeMap<Span, usize> = BTreeMap::new();
-    let mut distinct = true;
-    for (window, item) in windows.iter().zip(&items) {
-        if first_of.insert(window.length, item.line()).is_some() {
-            item.refuse::<()>(format!("two windows are {} long", window.length), None);
-            distinct = false;
-        }
-    }
+    let read: Vec<Option<window::WindowSettings>> = items.iter().map(one_window).collect();
+    let distinct = refuse_equal_lengths(&items, &read);
+    let mut windows: Vec<_> = read.into_iter().collect::<Option<_>>()?;
     if !distinct {
         return None;
     }
     windows.sort_by_key(|window| window.length);
     check_pane(item, windows)
+}
+
+/// A window is told from the others by its length.
+fn refuse_equal_lengths(items: &[Item<'_>], read: &[Option<window::WindowSettings>]) -> bool {
+    let mut lengths: BTreeSet<Span> = BTreeSet::new();
+    let mut distinct = true;
+    for (item, window) in items.iter().zip(read) {
+        let Some(window) = window else { continue };
+        if !lengths.insert(window.length) {
+            item.refuse::<()>(format!("a second window is {} long", window.length), None);
+            distinct = false;
+        }
+    }
+    distinct
 }
 
 fn one_window(item: &Item<'_>) -> Option<window::WindowSettings> {
@@ -181,7 +187,8 @@ fn one_window(item: &Item<'_>) -> Option<window::WindowSettings> {
     let slide = slide.unwrap_or(length);
     if slide > length || length.as_micros() % slide.as_micros() != 0 {
         let help = "a window is made of whole slides, as in { length = \"7d\", slide = \"1d\" }";
-        return item.refuse(format!("a length of {length} is not a multiple of the slide {slide}"), help.to_owned());
+        return item
+            .refuse(format!("a length of {length} is not a multiple of the slide {slide}"), help.to_owned());
     }
     Some(window::WindowSettings { length, slide })
 }
@@ -192,12 +199,15 @@ fn check_pane(item: &Item<'_>, windows: Vec<window::WindowSettings>) -> Option<V
     let longest = settings.windows.iter().map(|window| window.length).max().unwrap_or(Span::ZERO);
     let help = "choose lengths and slides that are multiples of one another, as hours and days are";
     if pane < PANE_MIN {
-        let message = format!("these windows have no common part longer than {pane}, and a pane must last 1s");
+        let message =
+            format!("these windows have no common part longer than {pane}, and a pane must last 1s");
         return item.refuse(message, help.to_owned());
     }
     let panes = longest.as_micros() / pane.as_micros().max(1);
     if panes > PANES_MAX {
-        let message = format!("these windows need panes of {pane}: {panes} for {longest}, over the limit of {PANES_MAX}");
+        let message = format!(
+            "these windows need panes of {pane}: {panes} for {longest}, over the limit of {PANES_MAX}"
+        );
         return item.refuse(message, help.to_owned());
     }
     Some(settings.windows)
@@ -312,7 +322,7 @@ fn known_channel<'c>(item: &Item<'_>, channels: &'c [Declared]) -> Option<&'c De
         Some(meant) => format!("did you mean \"{meant}\"?"),
         None => "each channel is a `[[channel]]` with this `name`".to_owned(),
     };
-    item.unfit(format!("no `[[channel]]` is called \"{}\"", name.escape_debug()), help)
+    item.unfit(format!("no `[[channel]]` is called {}", quoted(name)), help)
 }
 
 fn retrain(table: &Table<'_>, channels: &[Declared]) -> Option<incident::RetrainSettings> {
@@ -327,9 +337,8 @@ fn retrain(table: &Table<'_>, channels: &[Declared]) -> Option<incident::Retrain
         }
     });
     let after_windows = table.or("after_windows", 1, |item| item.small(1..=1_000));
-    let cooldown = table.or("cooldown", Span::from_secs(7 * DAY), |item| {
-        item.span(Span::ZERO..=Span::from_secs(366 * DAY))
-    });
+    let cooldown = table
+        .or("cooldown", Span::from_secs(7 * DAY), |item| item.span(Span::ZERO..=Span::from_secs(366 * DAY)));
     let per_week_max = table.or("per_week_max", 1, |item| item.small(1..=1_000));
     Some(incident::RetrainSettings {
         channel: channel?,
@@ -372,7 +381,7 @@ fn check_roles(table: &Table<'_>) -> bool {
         for item in items {
             let Some(column) = item.as_str() else { continue };
             if let Some(other) = role_of.insert(column, role) {
-                let message = format!("the column \"{}\" is in `{other}` and in `{role}`", column.escape_debug());
+                let message = format!("the column {} is in `{other}` and in `{role}`", quoted(column));
                 item.refuse::<()>(message, "a column has one role".to_owned());
                 right = false;
             }

@@ -68,9 +68,9 @@ impl Reference {
             Self::File(path) => read_file(reader, path)?,
         };
         if let Self::File(_) = self {
-            let kept = value.strip_suffix('\n').map_or(value.len(), |rest| {
-                rest.strip_suffix('\r').map_or(rest.len(), str::len)
-            });
+            let kept = value
+                .strip_suffix('\n')
+                .map_or(value.len(), |rest| rest.strip_suffix('\r').map_or(rest.len(), str::len));
             value.truncate(kept);
         }
         if value.is_empty() {

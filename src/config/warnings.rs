@@ -62,7 +62,8 @@ fn model(config: &Config, model: &Model) -> Vec<String> {
         warnings.push(format!("no stream carries events of the model \"{}\"", model.name));
     }
     if model.incident.channels.is_empty() {
-        warnings.push(format!("the model \"{}\" has no channels, so nobody hears of its incidents", model.name));
+        warnings
+            .push(format!("the model \"{}\" has no channels, so nobody hears of its incidents", model.name));
     }
     warnings
 }
@@ -78,7 +79,8 @@ fn channel(config: &Config, channel: &ChannelSettings) -> Vec<String> {
         warnings.push(format!("no model uses the channel \"{name}\""));
     }
     if is_sent_in_the_clear(channel) {
-        warnings.push(format!("the URL of the channel \"{name}\" is http: what is sent can be read on the way"));
+        warnings
+            .push(format!("the URL of the channel \"{name}\" is http: what is sent can be read on the way"));
     }
     let key_is_odd = |key: &str| {
         key.chars().count() != ROUTING_KEY_LENGTH || !key.chars().all(|c| c.is_ascii_alphanumeric())
