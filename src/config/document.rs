@@ -4,7 +4,7 @@
 //! [`Table`] for its keys; each answer is an [`Item`] that converts itself or reports why it cannot.
 //!
 //! Convention: a reading function returns `Option<T>`, and `None` means that the mistake is already in the
-//! [`Report`]. So a topic reads *all* its keys first and only then joins them with `?`: every mistake of a
+//! [`Reader`]. So a topic reads *all* its keys first and only then joins them with `?`: every mistake of a
 //! file is found in one run.
 //!
 //! Invariant: a table accepts the keys of its [`Section`] and no others, and sections are the only list of
