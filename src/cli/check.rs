@@ -319,7 +319,7 @@ fn windows(page: &mut Page, model: &Model) {
         let length = window.length.to_string();
         let every = format!("every {}", window.slide);
         let alpha = alpha(model, window.slide);
-        page.entry("", format_args!("{length:<8} {kind} {every:<12} alarms at p < {alpha:.2e}"));
+        page.entry("", format_args!("{length:<6} {kind:<8} {every:<10} alarms at p < {alpha:.2e}"));
     }
     page.entry(
         "false_alarms",
@@ -333,32 +333,22 @@ fn windows(page: &mut Page, model: &Model) {
     if settings.offset != Span::ZERO {
         page.entry("window_offset", settings.offset);
     }
-    page.entry(
-        "lateness",
-        format_args!(
-            "{} late and {} early are counted; a silent partition is idle after {}",
-            settings.allowed_lateness, settings.future_skew, settings.idle_after
-        ),
-    );
+    page.entry("allowed_lateness", settings.allowed_lateness);
+    page.entry("future_skew", settings.future_skew);
+    page.entry("idle_after", settings.idle_after);
 }
 
 fn incident(page: &mut Page, model: &Model) {
     let incident = &model.incident;
-    page.entry(
-        "incident",
-        format_args!(
-            "opens after {}, resolves after {} in a row; critical from an effect of {}",
-            counted(incident.open_after, "alarming window"),
-            counted(incident.resolve_after, "quiet window"),
-            incident.critical_effect
-        ),
-    );
+    page.entry("open_after", format_args!("{} in a row", counted(incident.open_after, "alarming window")));
+    page.entry("resolve_after", format_args!("{} in a row", counted(incident.resolve_after, "quiet window")));
+    page.entry("critical_effect", incident.critical_effect);
     let channels =
-        if incident.channels.is_empty() { "nobody".to_owned() } else { incident.channels.join(", ") };
-    page.entry("tells", channels);
+        if incident.channels.is_empty() { "none".to_owned() } else { incident.channels.join(", ") };
+    page.entry("channels", channels);
     if let Some(retrain) = &incident.retrain {
         page.entry(
-            "retrains",
+            "retrain",
             format_args!(
                 "through {} after {}, not again within {}, at most {} in 7 days",
                 retrain.channel,

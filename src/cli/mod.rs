@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 
 use crate::app::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, Purpose};
 
 /// Watches a deployed model's inputs and outputs in Kafka, raises drift alarms within a stated
 /// false-alarm budget, and starts the retraining.
@@ -111,10 +111,10 @@ impl Cli {
 impl Command {
     fn run(&self, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Failure> {
         match self {
-            Self::Run(args) => run::run(args, &load(&args.config)?).map(|()| 0),
+            Self::Run(args) => run::run(args, &load(&args.config, Purpose::Run)?).map(|()| 0),
             Self::Check { config, json } => check::run(config, *json, out, err).map_err(Failure::other),
-            Self::Replay(args) => replay::run(args, &load(&args.config)?, out).map(|()| 0),
-            Self::TestAlert { config, channel } => test_alert(&load(config)?, channel, out).map(|()| 0),
+            Self::Replay(args) => replay::run(args, &load(&args.config, Purpose::Replay)?, out).map(|()| 0),
+            Self::TestAlert { config, channel } => test_alert(&load(config, Purpose::Send)?, channel, out).map(|()| 0),
             Self::Demo(args) => demo::run(args, out).map(|()| 0),
         }
     }
@@ -132,6 +132,6 @@ fn test_alert(config: &Config, channel: &str, out: &mut dyn Write) -> Result<(),
 }
 
 /// Loads a configuration; its mistakes are shown with the lines they are in.
-fn load(path: &Path) -> Result<Config, Failure> {
-    crate::config::load(path).map_err(|errors| Failure::operator(errors.render(io::stderr().is_terminal())))
+fn load(path: &Path, purpose: Purpose) -> Result<Config, Failure> {
+    crate::config::load_for(path, purpose).map_err(|errors| Failure::operator(errors.render(io::stderr().is_terminal())))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::channel::Declared;
-use super::document::{Reader, Section, Table, all, key};
+use super::document::{Reader, Section, Table, all, key, quoted};
 use super::error::{ConfigErrors, Finding, Rests, place};
 use super::{Config, Model, Purpose, channel, describe, kafka, mask, model, service, stream, warnings};
 use crate::source::Stream;
@@ -41,6 +41,7 @@ pub(super) fn parse(
         env,
         purpose,
         findings: RefCell::default(),
+        hidden: RefCell::default(),
         references: RefCell::default(),
     };
     let config = assemble(&Table::document(&DOCUMENT, document.get_ref(), &reader));
@@ -53,7 +54,10 @@ pub(super) fn parse(
             let message = "the configuration could not be understood".to_owned();
             Err(ConfigErrors::unreadable(name, message, Some("please report this as a bug".to_owned())))
         }
-        _ => Err(ConfigErrors::new(name, text, mask::masked(text, document.get_ref(), broken), findings)),
+        _ => {
+            let masked = mask::masked(text, document.get_ref(), broken, reader.hidden.take());
+            Err(ConfigErrors::new(name, text, masked, findings))
+        }
     }
 }
 
@@ -107,7 +111,7 @@ fn refuse_repeated(tables: &[Table<'_>], key: &'static str) {
         let Some(name) = item.as_str() else { continue };
         if let Some(line) = line_of.get(name) {
             let header = table.section.header();
-            let message = format!("a second `{header}` has the {key} \"{}\"", name.escape_debug());
+            let message = format!("a second `{header}` has the {key} {}", quoted(name));
             item.refuse::<()>(message, format!("the first is on line {line}"));
         } else {
             line_of.insert(name, item.line());

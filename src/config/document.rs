@@ -4,7 +4,7 @@
 //! [`Table`] for its keys; each answer is an [`Item`] that converts itself or reports why it cannot.
 //!
 //! Convention: a reading function returns `Option<T>`, and `None` means that the mistake is already in the
-//! [`Report`]. So a topic reads *all* its keys first and only then joins them with `?`: every mistake of a
+//! [`Reader`]. So a topic reads *all* its keys first and only then joins them with `?`: every mistake of a
 //! file is found in one run.
 //!
 //! Invariant: a table accepts the keys of its [`Section`] and no others, and sections are the only list of
@@ -75,6 +75,8 @@ pub(super) struct Reader<'a> {
     pub(super) purpose: Purpose,
     /// Mistakes so far.
     pub(super) findings: RefCell<Vec<Finding>>,
+    /// Parts of the text that errors must not show, beside those that [`mask`](super::mask) knows.
+    pub(super) hidden: RefCell<Vec<Range<usize>>>,
     /// For each value that was written as a reference: its path and the reference.
     pub(super) references: RefCell<BTreeMap<String, String>>,
 }
@@ -89,6 +91,22 @@ impl Reader<'_> {
         help: Option<String>,
     ) {
         self.findings.borrow_mut().push(Finding { span, message, help, rests });
+    }
+
+    /// Hides the value of an unknown key from errors: it may be a credential under a misspelt name.
+    pub(super) fn hide(&self, key: &Range<usize>, value: &Spanned<DeValue<'_>>) {
+        if value.span().start >= key.end {
+            self.hidden.borrow_mut().push(value.span());
+            return;
+        }
+        // The table of a header or of a dotted key: its span is the key, and its values stand elsewhere.
+        let each =
+            |table: &DeTable<'_>| table.iter().for_each(|(name, value)| self.hide(&name.span(), value));
+        match value.get_ref() {
+            DeValue::Table(table) => each(table),
+            DeValue::Array(array) => array.iter().filter_map(|item| item.get_ref().as_table()).for_each(each),
+            _ => {}
+        }
     }
 
     /// A path of the file, taken from the file's directory if it is relative.
@@ -128,9 +146,10 @@ impl<'a> Table<'a> {
         reader: &'a Reader<'a>,
     ) -> Self {
         let table = Self { section, entries, span, reader };
-        for name in entries.keys() {
+        for (name, value) in entries {
             if !section.keys.iter().any(|key| key.name == name.get_ref()) {
                 table.refuse_key(name.get_ref(), name.span());
+                reader.hide(&name.span(), value);
             }
         }
         table
@@ -254,6 +273,12 @@ impl<'a> Item<'a> {
     pub(super) fn refuse_key<T>(&self, message: String, help: impl Into<Option<String>>) -> Option<T> {
         self.reader.report(Some(self.key_span.clone()), Rests::OnItself, message, help.into());
         None
+    }
+
+    /// Reports that the key is not known, and hides its value.
+    pub(super) fn refuse_unknown<T>(&self, message: String, help: Option<String>) -> Option<T> {
+        self.reader.hide(&self.key_span, self.value);
+        self.refuse_key(message, help)
     }
 
     /// Its line, from 1.
@@ -459,6 +484,12 @@ pub(super) fn all<T>(values: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> 
 /// Names in double quotes, as a sentence lists them.
 pub(super) fn quoted_list(names: &[&str]) -> String {
     names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+}
+
+/// A name of the document in double quotes, as a message repeats it. A URL is not repeated: it may be a
+/// credential in the wrong place.
+pub(super) fn quoted(name: &str) -> String {
+    if name.contains("://") { "(a URL)".to_owned() } else { format!("\"{}\"", name.escape_debug()) }
 }
 
 /// The known word that an unknown one most likely stands for: the same but for case and dashes, a few

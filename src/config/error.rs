@@ -11,7 +11,10 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, NamedSource, SourceCode,
+    SourceSpan, SpanContents,
+};
 
 /// Columns of a drawn report.
 const WIDTH: usize = 100;
@@ -36,14 +39,14 @@ pub struct Mistake {
     pub column: usize,
     /// Bytes of the file that are wrong; `None` when the mistake is about the file as a whole.
     span: Option<Range<usize>>,
-    source: Arc<NamedSource<String>>,
+    source: Arc<WholeLines>,
 }
 
 impl ConfigErrors {
     /// Joins the mistakes of `file`. `text` is the file and `masked` the copy of equal length that may be
     /// shown.
     pub(super) fn new(file: &str, text: &str, masked: String, findings: Vec<Finding>) -> Self {
-        let source = Arc::new(NamedSource::new(file, masked));
+        let source = Arc::new(WholeLines(NamedSource::new(file, masked)));
         let mut mistakes: Vec<Mistake> = findings
             .into_iter()
             .map(|finding| {
@@ -53,7 +56,7 @@ impl ConfigErrors {
                     help: finding.help,
                     line,
                     column,
-                    span: finding.span,
+                    span: finding.span.map(|span| visible(text, span)),
                     source: Arc::clone(&source),
                 }
             })
@@ -82,10 +85,7 @@ impl ConfigErrors {
     /// characters, fit for logs.
     pub fn render(&self, colour: bool) -> String {
         let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
-        let handler = GraphicalReportHandler::new_themed(theme)
-            .with_width(WIDTH)
-            .with_context_lines(0)
-            .with_links(false);
+        let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_links(false);
         let mut text = String::new();
         for mistake in &self.mistakes {
             if handler.render_report(&mut text, mistake).is_err() {
@@ -137,6 +137,31 @@ impl Diagnostic for Mistake {
     }
 }
 
+/// A source that is shown as the lines a mistake is on, and none around them: many mistakes stay readable,
+/// and a line that is not wrong stays unseen.
+#[derive(Debug)]
+struct WholeLines(NamedSource<String>);
+
+impl SourceCode for WholeLines {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        lines_before: usize,
+        lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        // Without lines around it the span itself is wanted, for its line and column.
+        if lines_before == 0 && lines_after == 0 {
+            return self.0.read_span(span, 0, 0);
+        }
+        let text = self.0.inner();
+        let (start, end) = (span.offset(), span.offset().saturating_add(span.len()));
+        let first = text.get(..start).ok_or(MietteError::OutOfBounds)?.rfind('\n').map_or(0, |at| at + 1);
+        let rest = text.get(end..).ok_or(MietteError::OutOfBounds)?;
+        let last = end + rest.find('\n').unwrap_or(rest.len());
+        self.0.read_span(&SourceSpan::from(first..last), 0, 0)
+    }
+}
+
 /// A mistake before its line is known.
 #[derive(Debug, Clone)]
 pub(super) struct Finding {
@@ -154,6 +179,22 @@ pub(super) enum Rests {
     OnItself,
     /// On the whole document: something is missing, or a name is declared nowhere.
     OnTheWhole,
+}
+
+/// An empty span, as syntax errors have, widened to a character that a mark can stand under: the next one, or
+/// at the end of a line the one before.
+fn visible(text: &str, span: Range<usize>) -> Range<usize> {
+    if !span.is_empty() {
+        return span;
+    }
+    let start = span.start;
+    let next = text.get(start..).and_then(|rest| rest.chars().next()).filter(|c| !matches!(c, '\n' | '\r'));
+    let before = text.get(..start).and_then(|before| before.chars().next_back()).filter(|c| *c != '\n');
+    match (next, before) {
+        (Some(next), _) => start..start + next.len_utf8(),
+        (None, Some(before)) => start - before.len_utf8()..start,
+        (None, None) => span,
+    }
 }
 
 /// Line and column, in characters and from 1, of a byte of the text.

@@ -191,7 +191,7 @@ fn try_option(name: &str, value: &str, shows_reason: bool, item: &Item<'_>) -> O
     if kind == rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN {
         let meant = closest(name, COMMON.iter().copied());
         let help = meant.map(|meant| format!("did you mean `{meant}`?"));
-        return item.refuse_key(format!("librdkafka knows no option `{name}`"), help);
+        return item.refuse_unknown(format!("librdkafka knows no option `{name}`"), help);
     }
     if value.is_empty() {
         return Some(());

@@ -34,10 +34,15 @@ pub(super) fn names_a_credential(name: &str) -> bool {
     CREDENTIAL_WORDS.iter().any(|word| name.contains(word))
 }
 
-/// A copy of the text in which values that could be credentials are stars. `broken` says that the text has
+/// A copy of the text in which values that could be credentials are stars, and so is what is `hidden`
+/// already. `broken` says that the text has
 /// syntax errors, so that the tree cannot be trusted to know every value; then whole lines are hidden too.
-pub(super) fn masked(text: &str, document: &DeTable<'_>, broken: bool) -> String {
-    let mut hidden = Vec::new();
+pub(super) fn masked(
+    text: &str,
+    document: &DeTable<'_>,
+    broken: bool,
+    mut hidden: Vec<Range<usize>>,
+) -> String {
     walk(text, "", document, &mut hidden);
     if broken {
         suspicious_lines(text, &mut hidden);
@@ -67,7 +72,9 @@ fn hide(text: &str, path: &str, value: &Spanned<DeValue<'_>>, hidden: &mut Vec<R
         DeValue::Table(table) => walk(text, path, table, hidden),
         DeValue::Array(array) => array.iter().for_each(|value| hide(text, path, value, hidden)),
         DeValue::String(string) if Reference::parse(string).is_ok() => {}
-        DeValue::String(_) if path.ends_with("url") => hidden.extend(url_tail(text, value.span())),
+        DeValue::String(string) if path.ends_with("url") || string.contains("://") => {
+            hidden.extend(url_tail(text, value.span()))
+        }
         _ if is_sensitive(path) => hidden.push(value.span()),
         _ => {}
     }
@@ -80,18 +87,16 @@ fn is_sensitive(path: &str) -> bool {
         && !column_names.iter().any(|prefix| path.starts_with(prefix))
 }
 
-/// What of a URL is hidden: all that follows the host, and all of it when it names a user or has no host.
+/// What of a URL is hidden: all that follows the host, and all of it when it is not http, or names a user.
 fn url_tail(text: &str, span: Range<usize>) -> Option<Range<usize>> {
     let written = text.get(span.clone())?;
-    let host = written.find("://").map(|scheme| scheme + 3);
+    let host = ["http://", "https://"].iter().find_map(|scheme| Some(written.find(scheme)? + scheme.len()));
     let tail = host.and_then(|host| {
         let rest = written.get(host..)?;
         let end = rest.find(['/', '?', '#', '"', '\''])?;
         (!rest.contains('@')).then_some(span.start + host + end)
     });
-    // The closing quote stays, for the looks of it.
-    let end = if written.ends_with(['"', '\'']) { span.end.saturating_sub(1) } else { span.end };
-    Some(tail.unwrap_or(span.start)..end)
+    Some(tail.unwrap_or(span.start)..span.end)
 }
 
 /// After a syntax error: everything after the `=` of a line that mentions a credential or a URL, and every
@@ -133,7 +138,7 @@ mod tests {
 
     fn mask(text: &str) -> String {
         let (document, errors) = DeTable::parse_recoverable(text);
-        let shown = masked(text, document.get_ref(), !errors.is_empty());
+        let shown = masked(text, document.get_ref(), !errors.is_empty(), Vec::new());
         assert_eq!(shown.len(), text.len());
         shown
     }

@@ -1,10 +1,10 @@
 //! `[[model]]`: a watched model, its windows, its budget and what an alarm leads to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::channel::Declared;
-use super::document::{Item, Section, Table, all, closest, key};
+use super::document::{Item, Section, Table, closest, key, quoted};
 use super::{Model, Training};
 use crate::event::Span;
 use crate::{incident, verdict, window};
@@ -151,20 +151,28 @@ fn window_list(item: &Item<'_>) -> Option<Vec<window::WindowSettings>> {
     if items.is_empty() || items.len() > WINDOWS_MAX {
         return item.refuse(format!("`{}` must name 1 to {WINDOWS_MAX} windows", item.path), None);
     }
-    let mut windows = all(items.iter().map(one_window))?;
-    let mut first_of: BTreeMap<Span, usize> = BTreeMap::new();
-    let mut distinct = true;
-    for (window, item) in windows.iter().zip(&items) {
-        if first_of.insert(window.length, item.line()).is_some() {
-            item.refuse::<()>(format!("two windows are {} long", window.length), None);
-            distinct = false;
-        }
-    }
+    let read: Vec<Option<window::WindowSettings>> = items.iter().map(one_window).collect();
+    let distinct = refuse_equal_lengths(&items, &read);
+    let mut windows: Vec<_> = read.into_iter().collect::<Option<_>>()?;
     if !distinct {
         return None;
     }
     windows.sort_by_key(|window| window.length);
     check_pane(item, windows)
+}
+
+/// A window is told from the others by its length.
+fn refuse_equal_lengths(items: &[Item<'_>], read: &[Option<window::WindowSettings>]) -> bool {
+    let mut lengths: BTreeSet<Span> = BTreeSet::new();
+    let mut distinct = true;
+    for (item, window) in items.iter().zip(read) {
+        let Some(window) = window else { continue };
+        if !lengths.insert(window.length) {
+            item.refuse::<()>(format!("a second window is {} long", window.length), None);
+            distinct = false;
+        }
+    }
+    distinct
 }
 
 fn one_window(item: &Item<'_>) -> Option<window::WindowSettings> {
@@ -314,7 +322,7 @@ fn known_channel<'c>(item: &Item<'_>, channels: &'c [Declared]) -> Option<&'c De
         Some(meant) => format!("did you mean \"{meant}\"?"),
         None => "each channel is a `[[channel]]` with this `name`".to_owned(),
     };
-    item.unfit(format!("no `[[channel]]` is called \"{}\"", name.escape_debug()), help)
+    item.unfit(format!("no `[[channel]]` is called {}", quoted(name)), help)
 }
 
 fn retrain(table: &Table<'_>, channels: &[Declared]) -> Option<incident::RetrainSettings> {
@@ -373,8 +381,7 @@ fn check_roles(table: &Table<'_>) -> bool {
         for item in items {
             let Some(column) = item.as_str() else { continue };
             if let Some(other) = role_of.insert(column, role) {
-                let message =
-                    format!("the column \"{}\" is in `{other}` and in `{role}`", column.escape_debug());
+                let message = format!("the column {} is in `{other}` and in `{role}`", quoted(column));
                 item.refuse::<()>(message, "a column has one role".to_owned());
                 right = false;
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::document::{Item, Section, Table, closest, key};
+use super::document::{Item, Section, Table, closest, key, quoted};
 use crate::event::decode::{DECODERS, FeatureMapping, Field, Mapping, RecordLimits, TimestampUnit};
 use crate::source::Stream;
 
@@ -113,7 +113,11 @@ fn mapping(stream: &Table<'_>, fields: &Table<'_>, models: &[String]) -> Option<
 fn model(stream: &Table<'_>, fields: &Table<'_>, models: &[String]) -> Option<Field> {
     let declared = |item: &Item<'_>| known_model(item, models);
     match (stream.get("model"), fields.get("model")) {
-        (Some(_), Some(item)) => twice(&item),
+        (Some(constant), Some(item)) => {
+            declared(&constant);
+            pointer(&item);
+            twice(&item)
+        }
         (Some(item), None) => declared(&item).map(Field::Constant),
         (None, Some(item)) => pointer(&item).map(Field::Pointer),
         (None, None) => match models {
@@ -135,12 +139,16 @@ fn known_model(item: &Item<'_>, models: &[String]) -> Option<String> {
     }
     let meant = closest(&name, models.iter().map(String::as_str));
     let help = meant.map(|meant| format!("did you mean \"{meant}\"?"));
-    item.unfit(format!("no `[[model]]` is called \"{name}\""), help)
+    item.unfit(format!("no `[[model]]` is called {}", quoted(&name)), help)
 }
 
 fn version(stream: &Table<'_>, fields: &Table<'_>) -> Option<Option<Field>> {
     match (stream.get("version"), fields.get("version")) {
-        (Some(_), Some(item)) => twice(&item),
+        (Some(constant), Some(item)) => {
+            constant.name();
+            pointer(&item);
+            twice(&item)
+        }
         (Some(item), None) => item.name().map(|version| Some(Field::Constant(version))),
         (None, Some(item)) => pointer(&item).map(|pointer| Some(Field::Pointer(pointer))),
         (None, None) => Some(None),
@@ -183,10 +191,14 @@ fn features(item: &Item<'_>) -> Option<FeatureMapping> {
 
 fn scores(fields: &Table<'_>) -> Option<BTreeMap<String, String>> {
     match (fields.get("score"), fields.get("scores")) {
-        (Some(_), Some(item)) => item.refuse_key(
-            "`score` and `scores` are two ways to write the same".to_owned(),
-            "keep `scores` if there are several".to_owned(),
-        ),
+        (Some(single), Some(item)) => {
+            pointer(&single);
+            pointers(&item);
+            item.refuse_key(
+                "`score` and `scores` are two ways to write the same".to_owned(),
+                "keep `scores` if there are several".to_owned(),
+            )
+        }
         (Some(item), None) => pointer(&item).map(|pointer| BTreeMap::from([("score".to_owned(), pointer)])),
         (None, Some(item)) => pointers(&item),
         (None, None) => Some(BTreeMap::new()),
