@@ -73,10 +73,12 @@ impl Cells {
                 == u128::from(side.counts.get(unseen))
         };
         if told(reference) && told(current) {
-            let mut hashes: Vec<u64> = reference.unseen.keys().chain(current.unseen.keys()).copied().collect();
+            let mut hashes: Vec<u64> =
+                reference.unseen.keys().chain(current.unseen.keys()).copied().collect();
             hashes.sort_unstable();
             hashes.dedup();
-            let count = |side: &CategoricalSummary, hash| side.unseen.get(hash).map_or(0, |(_, count)| *count);
+            let count =
+                |side: &CategoricalSummary, hash| side.unseen.get(hash).map_or(0, |(_, count)| *count);
             hashes.iter().for_each(|hash| cells.push(count(reference, hash), count(current, hash)));
         } else {
             cells.push(reference.counts.get(unseen), current.counts.get(unseen));
@@ -167,11 +169,7 @@ pub(super) fn shares<'a>(
 ) -> impl Iterator<Item = (f64, f64)> + use<'a> {
     let (m, n) = (total(reference), total(current));
     let both = m > 0.0 && n > 0.0;
-    reference
-        .iter()
-        .zip(current)
-        .filter(move |_| both)
-        .map(move |(&b, &a)| (b as f64 / m, a as f64 / n))
+    reference.iter().zip(current).filter(move |_| both).map(move |(&b, &a)| (b as f64 / m, a as f64 / n))
 }
 
 /// Pairs of shares (reference, current) after half a count is added to every cell of both samples.
@@ -182,6 +180,12 @@ pub(super) fn smoothed_shares<'a>(
     let extra = reference.len().min(current.len()) as f64 / 2.0;
     let (m, n) = (total(reference) + extra, total(current) + extra);
     reference.iter().zip(current).map(move |(&b, &a)| ((b as f64 + 0.5) / m, (a as f64 + 0.5) / n))
+}
+
+/// ln(a/b) of positive numbers, without loss when they are near each other.
+pub(super) fn ln_ratio(a: f64, b: f64) -> f64 {
+    let excess = (a - b) / b;
+    if excess.abs() < 0.5 { excess.ln_1p() } else { (a / b).ln() }
 }
 
 /// The group of each bin, from the reference alone: underflow, groups in order, overflow, gaps.

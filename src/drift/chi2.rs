@@ -60,7 +60,9 @@ pub(super) fn homogeneity_score(
         .score(statistic(&cells.reference, &cells.current))
         .with_effect(tv(&cells.reference, &cells.current), EffectUnit::Share);
     if pooled.len() < 2 {
-        return Ok(score.with_detail(format!("no p-value: no two cells are expected to hold {EXPECTED_MIN} values")));
+        return Ok(
+            score.with_detail(format!("no p-value: no two cells are expected to hold {EXPECTED_MIN} values"))
+        );
     }
     let degrees = pooled.len() as f64 - 1.0;
     let p_value = chi_squared_sf(statistic(&pooled.reference, &pooled.current), degrees);

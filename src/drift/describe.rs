@@ -4,16 +4,19 @@
 //! two shares differ most is told. Shares are compared on the arcsine scale (Cohen's h, 1988), where going
 //! from none to 5 % is as loud as from 40 % to 62 %, whatever the sample sizes.
 
+use super::Pair;
 use super::missing::missing;
 use super::numeric::Numeric;
 use super::overflow::shares_beyond;
 use super::rate::rows;
-use super::Pair;
 use crate::summary::{Anomalies, CategoricalSummary, Categories, ColumnSummary, Shape};
 
 /// A statement about the range or a single value replaces the broader one when it is at least this much as
 /// loud: it says more.
 const PREFERENCE: f64 = 0.9;
+
+/// Rounding may set two equally loud statements this far apart.
+const TIE: f64 = 1e-9;
 
 /// A statement and how often it is true.
 struct Statement {
@@ -34,6 +37,10 @@ impl Statement {
     fn loudness(&self) -> f64 {
         let angle = |share: f64| 2.0 * share.clamp(0.0, 1.0).sqrt().asin();
         (angle(self.current) - angle(self.reference)).abs()
+    }
+
+    fn grew(&self) -> bool {
+        self.current > self.reference
     }
 
     fn say(&self) -> String {
@@ -77,9 +84,13 @@ fn anomaly(pair: &Pair<'_>, words: &str, count: fn(&Anomalies) -> u64) -> Option
     Some(Statement::new(words, " of rows", share(pair.reference)?, share(pair.current)?))
 }
 
-/// The loudest; of equally loud ones the first.
+/// The loudest; of equally loud ones the first that grew, or else the first.
 fn louder(statements: impl IntoIterator<Item = Option<Statement>>) -> Option<Statement> {
-    statements.into_iter().flatten().reduce(|best, next| if next.loudness() > best.loudness() { next } else { best })
+    statements.into_iter().flatten().reduce(|best, next| {
+        let more = next.loudness() - best.loudness();
+        let tie_broken = more.abs() <= TIE && next.grew() && !best.grew();
+        if more > TIE || tie_broken { next } else { best }
+    })
 }
 
 fn of_numbers(numeric: &Numeric<'_>) -> Option<Statement> {
@@ -155,7 +166,8 @@ fn of_names(
 
 /// Names the commonest unseen name that is known, and says whether there are others.
 fn unseen(current: &CategoricalSummary) -> String {
-    let commonest = current.unseen.values().max_by(|left, right| left.1.cmp(&right.1).then(right.0.cmp(&left.0)));
+    let commonest =
+        current.unseen.values().max_by(|left, right| left.1.cmp(&right.1).then(right.0.cmp(&left.0)));
     match commonest {
         Some((name, _)) if current.unseen.len() == 1 => format!("unseen `{name}` in "),
         Some((name, _)) => format!("unseen names such as `{name}` in "),
@@ -175,7 +187,13 @@ fn percent(share: f64) -> String {
     if percents > 99.0 && percents < 99.95 {
         return format!("{percents:.1} %");
     }
-    let decimals = if percents >= 0.95 { 0 } else if percents >= 0.095 { 1 } else { 2 };
+    let decimals = if percents >= 0.95 {
+        0
+    } else if percents >= 0.095 {
+        1
+    } else {
+        2
+    };
     format!("{percents:.decimals$} %")
 }
 
@@ -208,7 +226,8 @@ mod tests {
     use crate::summary::{CategoryIndex, FixedPoint, Grid, NumericScratch, NumericSummary};
 
     fn numeric(edges: &[f64], reference: &[Option<f64>], current: &[Option<f64>]) -> Option<String> {
-        let grid = Grid::try_new(edges.to_vec(), FixedPoint { centre: 0.0, scale: 1.0 }).expect("edges ascend");
+        let grid =
+            Grid::try_new(edges.to_vec(), FixedPoint { centre: 0.0, scale: 1.0 }).expect("edges ascend");
         let of = |values: &[Option<f64>]| {
             let mut summary = NumericSummary::empty(&grid);
             summary.observe_values(&grid, values.iter().copied(), &mut NumericScratch::default());
@@ -288,7 +307,7 @@ mod tests {
     #[test]
     fn the_name_that_moved_most_is_told() {
         let words = categorical(&[("FR", 88), ("DE", 12)], &[("FR", 60), ("DE", 40)]);
-        assert_eq!(words.as_deref(), Some("`FR` in 60 % of rows, 88 % in training"));
+        assert_eq!(words.as_deref(), Some("`DE` in 40 % of rows, 12 % in training"));
         let words = categorical(&[("FR", 95), ("DE", 5)], &[("FR", 95), ("XX", 5)]);
         assert_eq!(words.as_deref(), Some("unseen `XX` in 5 % of rows, 0 % in training"));
         let words = categorical(&[("FR", 95), ("DE", 5)], &[("FR", 90), ("YY", 6), ("ZZ", 4)]);
@@ -313,7 +332,8 @@ mod tests {
 
     #[test]
     fn shares_are_short() {
-        let cases = [(0.0, "0 %"), (0.312, "31 %"), (0.004, "0.4 %"), (1e-7, "under 0.01 %"), (0.994, "99.4 %")];
+        let cases =
+            [(0.0, "0 %"), (0.312, "31 %"), (0.004, "0.4 %"), (1e-7, "under 0.01 %"), (0.994, "99.4 %")];
         for (share, text) in cases {
             assert_eq!(percent(share), text);
         }

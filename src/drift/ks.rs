@@ -51,16 +51,18 @@ fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let (reference, current) = numeric.counts();
     let statistic = ks(&reference, &current);
     let grid = Resolution::of(&numeric);
-    let score = pair
-        .score(statistic)
-        .with_bound(grid.bound)
-        .with_effect(statistic, EffectUnit::CumulativeShare);
-    let exact = if n.min(m) < VALUES_FEW || grid.values_apart { exact_p_value(&reference, &current) } else { None };
-    let atoms = (grid.atoms > ATOMS_NOTED)
-        .then(|| format!("p-value conservative: {:.0} % of the baseline in single values", 100.0 * grid.atoms));
+    let score =
+        pair.score(statistic).with_bound(grid.bound).with_effect(statistic, EffectUnit::CumulativeShare);
+    let exact =
+        if n.min(m) < VALUES_FEW || grid.values_apart { exact_p_value(&reference, &current) } else { None };
+    let atoms = (grid.atoms > ATOMS_NOTED).then(|| {
+        format!("p-value conservative: {:.0} % of the baseline in single values", 100.0 * grid.atoms)
+    });
     let score = match exact {
         Some(p_value) if grid.values_apart => score.with_p_value(p_value).with_detail("exact p-value"),
-        Some(p_value) => score.with_p_value(p_value).with_detail("exact p-value, conservative as values share bins"),
+        Some(p_value) => {
+            score.with_p_value(p_value).with_detail("exact p-value, conservative as values share bins")
+        }
         None => {
             let x = n_eff(m as f64, n as f64).sqrt() * statistic + GRID_CORRECTION * grid.step.sqrt();
             score.with_p_value(if statistic > 0.0 { kolmogorov_sf(x) } else { 1.0 })

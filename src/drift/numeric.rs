@@ -62,7 +62,13 @@ impl Numeric<'_> {
 
     /// The sum over a sample's values x in `bin` of `edge` − x, divided by the sample's size, if the bin
     /// is summed. Taken between standardised numbers, so that a large common offset costs no digits.
-    pub(super) fn mean_below(&self, sample: &NumericSummary, bin: usize, edge: f64, size: f64) -> Option<f64> {
+    pub(super) fn mean_below(
+        &self,
+        sample: &NumericSummary,
+        bin: usize,
+        edge: f64,
+        size: f64,
+    ) -> Option<f64> {
         let from_end = sample.counts.len().checked_sub(bin + 1)?;
         let sum = match sample.low.get(bin) {
             Some(sum) => *sum,

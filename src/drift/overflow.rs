@@ -35,7 +35,9 @@ fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     } else {
         rates_differ(current.finite, n, reference.finite, m)
     };
-    Ok(rates.score(2.0 * infinite.min(finite)).with_detail("the reference has values beyond the range itself"))
+    Ok(rates
+        .score(2.0 * infinite.min(finite))
+        .with_detail("the reference has values beyond the range itself"))
 }
 
 /// Values beyond the first and last edge.

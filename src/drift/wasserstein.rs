@@ -82,11 +82,7 @@ impl Inside {
     fn linear(&self) -> f64 {
         let (a, b) = (self.a, self.b());
         let heights = a.abs() + b.abs();
-        if a * b >= 0.0 {
-            self.width * heights / 2.0
-        } else {
-            self.width * (a * a + b * b) / (2.0 * heights)
-        }
+        if a * b >= 0.0 { self.width * heights / 2.0 } else { self.width * (a * a + b * b) / (2.0 * heights) }
     }
 
     /// ∫(F − G) over the bin, from the sums of its values; `None` where there are none, or where F − G

@@ -299,7 +299,13 @@ mod tests {
         let grid = grid.expect("valid grid");
         let mut numeric = NumericSummary::empty(&grid);
         numeric.observe_values(&grid, values.iter().copied().map(Some), &mut NumericScratch::default());
-        let categories = Categories { top: vec!["a".into()], buckets: 0, rare: vec![], open: false, rare_singletons: None };
+        let categories = Categories {
+            top: vec!["a".into()],
+            buckets: 0,
+            rare: vec![],
+            open: false,
+            rare_singletons: None,
+        };
         let index = CategoryIndex::new(&categories);
         let mut categorical = CategoricalSummary::empty(&categories);
         names.iter().for_each(|name| categorical.add(&categories, &index, name, 3));

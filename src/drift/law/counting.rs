@@ -161,7 +161,9 @@ fn binomial_ln(x: f64, trials: f64, p: f64, q: f64) -> f64 {
         return trials * p.ln();
     }
     let rest = trials - x;
-    stirling_error(trials) - stirling_error(x) - stirling_error(rest)
+    stirling_error(trials)
+        - stirling_error(x)
+        - stirling_error(rest)
         - deviance(x, trials * p)
         - deviance(rest, trials * q)
         + 0.5 * (trials / (2.0 * PI * x * rest)).ln()
@@ -173,7 +175,9 @@ fn stirling_error(n: f64) -> f64 {
         return libm::lgamma(n + 1.0) - ((n + 0.5) * n.ln() - n + 0.5 * (2.0 * PI).ln());
     }
     let square = n * n;
-    (1.0 / 12.0 - (1.0 / 360.0 - (1.0 / 1260.0 - (1.0 / 1680.0 - 1.0 / 1188.0 / square) / square) / square) / square) / n
+    (1.0 / 12.0
+        - (1.0 / 360.0 - (1.0 / 1260.0 - (1.0 / 1680.0 - 1.0 / 1188.0 / square) / square) / square) / square)
+        / n
 }
 
 /// x·ln(x/μ) − x + μ for positive `mean`: never negative, and without cancellation when `x` is near

@@ -14,9 +14,7 @@ mod kolmogorov;
 
 pub(super) use counting::deviance;
 pub use counting::{binomial_upper_tail, count_beyond_range, rates_differ};
-pub use kolmogorov::{
-    GRID_CORRECTION, kolmogorov_exact_two_sample, kolmogorov_sf, kuiper_sf, path_cells,
-};
+pub use kolmogorov::{GRID_CORRECTION, kolmogorov_exact_two_sample, kolmogorov_sf, kuiper_sf, path_cells};
 
 use std::f64::consts::SQRT_2;
 
