@@ -26,6 +26,7 @@ mod moments;
 mod numeric;
 mod overflow;
 mod psi;
+mod quadratic;
 mod rate;
 mod tv;
 mod unseen;
@@ -150,6 +151,8 @@ pub struct DriftTest {
 pub static TESTS: &[DriftTest] = &[
     ks::TEST,
     kuiper::TEST,
+    quadratic::CVM,
+    quadratic::AD,
     wasserstein::TEST,
     energy::TEST,
     psi::TEST,
