@@ -182,6 +182,12 @@ pub(super) fn smoothed_shares<'a>(
     reference.iter().zip(current).map(move |(&b, &a)| ((b as f64 + 0.5) / m, (a as f64 + 0.5) / n))
 }
 
+/// ln(a/b) of positive numbers, without loss when they are near each other.
+pub(super) fn ln_ratio(a: f64, b: f64) -> f64 {
+    let excess = (a - b) / b;
+    if excess.abs() < 0.5 { excess.ln_1p() } else { (a / b).ln() }
+}
+
 /// The group of each bin, from the reference alone: underflow, groups in order, overflow, gaps.
 fn groups(numeric: &Numeric<'_>) -> Vec<usize> {
     let bins = numeric.grid.bins();

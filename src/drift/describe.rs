@@ -15,6 +15,9 @@ use crate::summary::{Anomalies, CategoricalSummary, Categories, ColumnSummary, S
 /// loud: it says more.
 const PREFERENCE: f64 = 0.9;
 
+/// Rounding may set two equally loud statements this far apart.
+const TIE: f64 = 1e-9;
+
 /// A statement and how often it is true.
 struct Statement {
     /// What stands before the window's share.
@@ -34,6 +37,10 @@ impl Statement {
     fn loudness(&self) -> f64 {
         let angle = |share: f64| 2.0 * share.clamp(0.0, 1.0).sqrt().asin();
         (angle(self.current) - angle(self.reference)).abs()
+    }
+
+    fn grew(&self) -> bool {
+        self.current > self.reference
     }
 
     fn say(&self) -> String {
@@ -77,12 +84,13 @@ fn anomaly(pair: &Pair<'_>, words: &str, count: fn(&Anomalies) -> u64) -> Option
     Some(Statement::new(words, " of rows", share(pair.reference)?, share(pair.current)?))
 }
 
-/// The loudest; of equally loud ones the first.
+/// The loudest; of equally loud ones the first that grew, or else the first.
 fn louder(statements: impl IntoIterator<Item = Option<Statement>>) -> Option<Statement> {
-    statements
-        .into_iter()
-        .flatten()
-        .reduce(|best, next| if next.loudness() > best.loudness() { next } else { best })
+    statements.into_iter().flatten().reduce(|best, next| {
+        let more = next.loudness() - best.loudness();
+        let tie_broken = more.abs() <= TIE && next.grew() && !best.grew();
+        if more > TIE || tie_broken { next } else { best }
+    })
 }
 
 fn of_numbers(numeric: &Numeric<'_>) -> Option<Statement> {
@@ -299,7 +307,7 @@ mod tests {
     #[test]
     fn the_name_that_moved_most_is_told() {
         let words = categorical(&[("FR", 88), ("DE", 12)], &[("FR", 60), ("DE", 40)]);
-        assert_eq!(words.as_deref(), Some("`FR` in 60 % of rows, 88 % in training"));
+        assert_eq!(words.as_deref(), Some("`DE` in 40 % of rows, 12 % in training"));
         let words = categorical(&[("FR", 95), ("DE", 5)], &[("FR", 95), ("XX", 5)]);
         assert_eq!(words.as_deref(), Some("unseen `XX` in 5 % of rows, 0 % in training"));
         let words = categorical(&[("FR", 95), ("DE", 5)], &[("FR", 90), ("YY", 6), ("ZZ", 4)]);

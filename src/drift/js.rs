@@ -23,10 +23,10 @@ pub fn js(reference: &[u64], current: &[u64]) -> f64 {
 /// (1 + δ)·ln(1 + δ) + (1 − δ)·ln(1 − δ), which is ln(1 − δ²) + δ·ln((1 + δ)/(1 − δ)).
 fn divergence_nats(reference: &[u64], current: &[u64]) -> f64 {
     let cell = |(p, q): (f64, f64)| {
-        if p == 0.0 || q == 0.0 {
+        let delta: f64 = if p + q > 0.0 { (p - q) / (p + q) } else { 0.0 };
+        if delta.abs() == 1.0 {
             return (p + q) * LN_2 / 2.0;
         }
-        let delta: f64 = (p - q) / (p + q);
         let doubled = (-delta * delta).ln_1p() + delta * (delta.ln_1p() - (-delta).ln_1p());
         (p + q) * doubled.max(0.0) / 4.0
     };

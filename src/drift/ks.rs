@@ -18,7 +18,7 @@ pub(super) const TEST: DriftTest = DriftTest {
     name: "ks",
     about: "Kolmogorov-Smirnov: largest difference of the cumulative shares",
     kinds: NUMERIC,
-    alarms: true,
+    alarms: false,
     score,
 };
 

@@ -12,14 +12,21 @@
 mod cells;
 mod chi2;
 mod describe;
+mod energy;
 mod g;
+mod hellinger;
 mod js;
+mod kl;
 mod ks;
+mod kuiper;
 pub mod law;
+mod linf;
 mod missing;
+mod moments;
 mod numeric;
 mod overflow;
 mod psi;
+mod quadratic;
 mod rate;
 mod tv;
 mod unseen;
@@ -30,8 +37,12 @@ pub use cells::{EXPECTED_MIN, GROUPS};
 pub use chi2::{chi2, homogeneity_degrees};
 pub use describe::describe;
 pub use g::g;
+pub use hellinger::hellinger;
 pub use js::js;
+pub use kl::kl;
 pub use ks::ks;
+pub use kuiper::kuiper;
+pub use linf::linf;
 pub use psi::psi;
 pub use tv::tv;
 
@@ -139,11 +150,22 @@ pub struct DriftTest {
 /// Every test, in the order they are shown.
 pub static TESTS: &[DriftTest] = &[
     ks::TEST,
+    kuiper::TEST,
+    quadratic::CVM,
+    quadratic::AD,
     wasserstein::TEST,
+    energy::TEST,
     psi::TEST,
     js::TEST,
+    kl::TEST,
+    kl::REVERSE,
+    hellinger::TEST,
+    tv::TEST,
+    linf::TEST,
     chi2::TEST,
     g::TEST,
+    moments::MEAN,
+    moments::VARIANCE,
     missing::TEST,
     wrong_type::TEST,
     overflow::TEST,
@@ -254,4 +276,186 @@ impl Score {
 
 fn shape_mismatch() -> NotTestable {
     NotTestable::NotApplicable { reason: "the summaries were not counted on the baseline's shape".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::summary::{
+        Anomalies, CategoricalSummary, Categories, Counts, FixedPoint, Grid, NumericSummary,
+    };
+
+    /// A count: often nothing, often small, sometimes as large as counts get.
+    fn count() -> impl Strategy<Value = u64> {
+        prop_oneof![4 => Just(0), 4 => 0u64..50, 2 => 0u64..1_000_000, 1 => any::<u64>()]
+    }
+
+    fn anomalies() -> impl Strategy<Value = Anomalies> {
+        prop::array::uniform5(count()).prop_map(
+            |[missing, nan, positive_infinity, negative_infinity, wrong_type]| Anomalies {
+                missing,
+                nan,
+                positive_infinity,
+                negative_infinity,
+                wrong_type,
+            },
+        )
+    }
+
+    fn numeric_side(bins: usize, outer: (usize, usize)) -> impl Strategy<Value = ColumnSummary> {
+        let sums = |len| prop::collection::vec(any::<i64>().prop_map(i128::from), len);
+        let counts = prop_oneof![9 => prop::collection::vec(count(), bins), 1 => Just(vec![0; bins])];
+        (counts, sums(outer.0), sums(outer.1), any::<i64>(), 0..i64::MAX, anomalies()).prop_map(
+            |(counts, low, high, sum, squares, anomalies)| {
+                ColumnSummary::Numeric(NumericSummary {
+                    counts: Counts::from_wide(counts),
+                    low,
+                    high,
+                    sum: i128::from(sum),
+                    squares: i128::from(squares),
+                    anomalies,
+                })
+            },
+        )
+    }
+
+    fn grid() -> impl Strategy<Value = Grid> {
+        let edge = prop_oneof![
+            Just(0.0),
+            (-5i32..5).prop_map(f64::from),
+            Just(f64::MAX),
+            Just(-f64::MAX),
+            any::<f64>()
+        ];
+        let edge = edge.prop_map(|edge| if edge.is_finite() { edge } else { 0.0 });
+        let edges = prop::collection::vec((edge, any::<bool>()), 0..60);
+        (edges, 1e-3..1e3f64).prop_map(|(edges, scale)| {
+            let with_points = |(edge, point): (f64, bool)| {
+                let below = edge.next_down();
+                [Some(edge), (point && below.is_finite()).then_some(below)]
+            };
+            let mut edges: Vec<f64> = edges.into_iter().flat_map(with_points).flatten().collect();
+            edges.sort_by(f64::total_cmp);
+            edges.dedup_by(|right, left| left >= right);
+            Grid::try_new(edges, FixedPoint { centre: 0.0, scale }).expect("edges ascend")
+        })
+    }
+
+    fn numeric_pair() -> impl Strategy<Value = (Shape, ColumnSummary, ColumnSummary)> {
+        grid().prop_flat_map(|grid| {
+            let side = || numeric_side(grid.bins(), grid.outer());
+            (Just(Shape::Numeric(grid.clone())), side(), side())
+        })
+    }
+
+    fn categorical_side(categories: &Categories) -> impl Strategy<Value = ColumnSummary> + use<> {
+        let unseen = prop::collection::btree_map(any::<u64>(), ("[a-z]{0,3}", count()), 0..4);
+        (prop::collection::vec(count(), categories.len()), anomalies(), unseen).prop_map(
+            |(counts, anomalies, unseen)| {
+                let counts = Counts::from_wide(counts);
+                ColumnSummary::Categorical(CategoricalSummary { counts, anomalies, unseen })
+            },
+        )
+    }
+
+    fn categorical_pair() -> impl Strategy<Value = (Shape, ColumnSummary, ColumnSummary)> {
+        let categories = (0usize..12, 0usize..3, any::<bool>(), prop::option::of(count()));
+        categories.prop_flat_map(|(names, buckets, open, rare_singletons)| {
+            let top = (0..names).map(|name| name.to_string()).collect();
+            let categories = Categories { top, buckets, rare: vec![1; buckets], open, rare_singletons };
+            let side = || categorical_side(&categories);
+            (Just(Shape::Categorical(categories.clone())), side(), side())
+        })
+    }
+
+    fn scores_are_finite(pair: &Pair<'_>) -> Result<(), TestCaseError> {
+        for test in TESTS {
+            let Ok(score) = (test.score)(pair) else { continue };
+            prop_assert!(score.statistic.is_finite(), "{}: {score:?}", test.name);
+            prop_assert!(score.effect.is_finite(), "{}: {score:?}", test.name);
+            prop_assert!(
+                score.bound.is_none_or(|bound| bound.is_finite() && bound >= 0.0),
+                "{}: {score:?}",
+                test.name
+            );
+            prop_assert!(score.p_value.is_none_or(|p| p > 0.0 && p <= 1.0), "{}: {score:?}", test.name);
+        }
+        describe(pair);
+        Ok(())
+    }
+
+    fn nothing_differs_from_itself(shape: &Shape, side: &ColumnSummary) -> Result<(), TestCaseError> {
+        let pair = Pair { shape, reference: side, current: side };
+        for test in TESTS.iter().filter(|test| !matches!(test.name, "overflow" | "unseen")) {
+            let Ok(score) = (test.score)(&pair) else { continue };
+            prop_assert!(score.statistic.abs() < 1e-6, "{}: {score:?}", test.name);
+            prop_assert!(score.p_value.is_none_or(|p| p > 0.999), "{}: {score:?}", test.name);
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn numeric_scores_are_finite_whatever_the_counts((shape, reference, current) in numeric_pair()) {
+            scores_are_finite(&Pair { shape: &shape, reference: &reference, current: &current })?;
+            nothing_differs_from_itself(&shape, &current)?;
+        }
+
+        #[test]
+        fn categorical_scores_are_finite_whatever_the_counts((shape, reference, current) in categorical_pair()) {
+            scores_are_finite(&Pair { shape: &shape, reference: &reference, current: &current })?;
+            nothing_differs_from_itself(&shape, &current)?;
+        }
+
+        #[test]
+        fn summaries_of_another_shape_are_refused(
+            (shape, reference, _) in numeric_pair(),
+            (other_shape, _, current) in categorical_pair(),
+        ) {
+            for shape in [&shape, &other_shape] {
+                scores_are_finite(&Pair { shape, reference: &reference, current: &current })?;
+            }
+        }
+    }
+
+    #[test]
+    fn every_test_has_a_name_of_its_own() {
+        for (index, test) in TESTS.iter().enumerate() {
+            assert!(
+                test.name
+                    .chars()
+                    .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
+            );
+            assert!(!test.kinds.is_empty() && !test.about.is_empty());
+            assert!(TESTS[..index].iter().all(|earlier| earlier.name != test.name));
+        }
+    }
+
+    #[test]
+    fn a_test_refuses_columns_it_is_not_made_for() {
+        let grid =
+            Grid::try_new(vec![0.0, 1.0], FixedPoint { centre: 0.0, scale: 1.0 }).expect("edges ascend");
+        let categories = Categories {
+            top: vec!["a".into()],
+            buckets: 0,
+            rare: vec![],
+            open: false,
+            rare_singletons: None,
+        };
+        for (kind, shape) in [
+            (ColumnKind::Numeric, Shape::Numeric(grid)),
+            (ColumnKind::Categorical, Shape::Categorical(categories)),
+        ] {
+            let side = shape.empty();
+            let pair = Pair { shape: &shape, reference: &side, current: &side };
+            for test in TESTS {
+                let refused = (test.score)(&pair).expect_err("there is nothing to compare");
+                let expected =
+                    if test.kinds.contains(&kind) { "insufficient_data" } else { "not_applicable" };
+                assert_eq!(refused.status(), expected, "{}", test.name);
+            }
+        }
+    }
 }

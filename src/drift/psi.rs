@@ -1,6 +1,6 @@
 //! `psi`: the population stability index.
 
-use super::cells::{Cells, smoothed_shares};
+use super::cells::{Cells, ln_ratio, smoothed_shares};
 use super::{BOTH, DriftTest, NotTestable, Pair, Score};
 
 pub(super) const TEST: DriftTest = DriftTest {
@@ -15,7 +15,7 @@ pub(super) const TEST: DriftTest = DriftTest {
 /// count is added to every cell of both. 0 or more, in nats: the sum of the Kullback–Leibler divergences
 /// both ways.
 pub fn psi(reference: &[u64], current: &[u64]) -> f64 {
-    smoothed_shares(reference, current).map(|(p, q)| (q - p) * ((q - p) / p).ln_1p()).sum()
+    smoothed_shares(reference, current).map(|(p, q)| (q - p) * ln_ratio(q, p)).sum()
 }
 
 /// Statistic: [`psi`] on the column's cells: sixteen groups of a numeric column, the names of a

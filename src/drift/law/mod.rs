@@ -11,10 +11,12 @@
 
 mod counting;
 mod kolmogorov;
+mod quadratic;
 
 pub(super) use counting::deviance;
 pub use counting::{binomial_upper_tail, count_beyond_range, rates_differ};
 pub use kolmogorov::{GRID_CORRECTION, kolmogorov_exact_two_sample, kolmogorov_sf, kuiper_sf, path_cells};
+pub use quadratic::{BridgeForm, anderson_darling_sf, cramer_von_mises_sf};
 
 use std::f64::consts::SQRT_2;
 

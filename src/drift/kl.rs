@@ -1,0 +1,39 @@
+//! `kl` and `kl_reverse`: the Kullback–Leibler divergences both ways.
+
+use super::cells::{Cells, smoothed_shares};
+use super::law::deviance;
+use super::{BOTH, DriftTest, NotTestable, Pair, Score};
+
+pub(super) const TEST: DriftTest = DriftTest {
+    name: "kl",
+    about: "Kullback-Leibler divergence of the current sample from the reference, nats",
+    kinds: BOTH,
+    alarms: false,
+    score: |pair| score(pair, kl),
+};
+
+pub(super) const REVERSE: DriftTest = DriftTest {
+    name: "kl_reverse",
+    about: "Kullback-Leibler divergence of the reference from the current sample, nats",
+    kinds: BOTH,
+    alarms: false,
+    score: |pair| score(pair, |reference, current| kl(current, reference)),
+};
+
+/// KL(q‖p) = Σq·ln(q/p) over the cells, p and q the shares of `reference` and `current` after half a count
+/// is added to every cell of both; 0 or more, in nats (Kullback and Leibler 1951). The other way round is
+/// `kl(current, reference)`.
+pub fn kl(reference: &[u64], current: &[u64]) -> f64 {
+    // Σ(q − p) is zero; with it each term is positive and exact.
+    smoothed_shares(reference, current).map(|(p, q)| deviance(q, p)).sum()
+}
+
+/// Statistic: the divergence on the column's cells: sixteen groups of a numeric column, the names of a
+/// categorical one.
+///
+/// p-value: 2·n_eff·KL is chi-squared with cells − 1 degrees of freedom to first order.
+fn score(pair: &Pair<'_>, divergence: fn(&[u64], &[u64]) -> f64) -> Result<Score, NotTestable> {
+    let cells = Cells::of(pair)?;
+    let statistic = divergence(&cells.reference, &cells.current);
+    Ok(cells.first_order_score(pair, statistic, 2.0 * cells.n_eff() * statistic))
+}

@@ -1,0 +1,43 @@
+//! `kuiper`: Kuiper's test on the grid.
+
+use super::cells::{n_eff, shares};
+use super::ks::Resolution;
+use super::law::{GRID_CORRECTION, kuiper_sf};
+use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_MIN};
+
+pub(super) const TEST: DriftTest = DriftTest {
+    name: "kuiper",
+    about: "Kuiper: largest rise plus largest fall of the difference of the cumulative shares",
+    kinds: NUMERIC,
+    alarms: false,
+    score,
+};
+
+/// V = max (F − G) + max (G − F) over the edges between bins; 0..=1, and 0 when either sample is empty. It
+/// sees both tails as well as the middle (Kuiper 1960). V of the raw values is at least this and at most
+/// twice `max min(p, q)` more.
+pub fn kuiper(reference: &[u64], current: &[u64]) -> f64 {
+    let (mut f, mut g, mut above, mut below) = (0.0, 0.0, 0.0f64, 0.0f64);
+    for (p, q) in shares(reference, current) {
+        (g, f) = (g + p, f + q);
+        above = above.max(f - g);
+        below = below.max(g - f);
+    }
+    (above + below).min(1.0)
+}
+
+/// Statistic and effect: [`kuiper`].
+///
+/// p-value: Kuiper's limit law at √n_eff·V + 2·0.5826·√δ, the grid correction of [`ks`](super::ks) once for
+/// each of the two extremes. Conservative with atoms and in small samples.
+fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
+    let numeric = pair.numeric()?;
+    let (m, n) = pair.sizes(VALUES_MIN)?;
+    numeric.refuse_one_value()?;
+    let (reference, current) = numeric.counts();
+    let statistic = kuiper(&reference, &current);
+    let grid = Resolution::of(&numeric);
+    let x = n_eff(m as f64, n as f64).sqrt() * statistic + 2.0 * GRID_CORRECTION * grid.step.sqrt();
+    let score = pair.score(statistic).with_effect(statistic, EffectUnit::CumulativeShare);
+    Ok(score.with_bound(2.0 * grid.bound).with_p_value(if statistic > 0.0 { kuiper_sf(x) } else { 1.0 }))
+}

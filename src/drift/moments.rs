@@ -1,0 +1,140 @@
+//! `mean` and `variance`: tests of the mean and of the spread.
+
+use super::law::student_t_two_sided;
+use super::numeric::Numeric;
+use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_MIN};
+use crate::summary::{FixedPoint, NumericSummary};
+
+pub(super) const MEAN: DriftTest = DriftTest {
+    name: "mean",
+    about: "Welch's t test of the mean",
+    kinds: NUMERIC,
+    alarms: false,
+    score: mean_score,
+};
+
+pub(super) const VARIANCE: DriftTest = DriftTest {
+    name: "variance",
+    about: "Brown-Forsythe test of the spread: Welch's t of the distance from the median",
+    kinds: NUMERIC,
+    alarms: false,
+    score: spread_score,
+};
+
+/// Number, mean and variance (with n − 1) of a sample, in units of the grid's scale from its centre.
+#[derive(Debug, Clone, Copy)]
+struct Moments {
+    n: f64,
+    mean: f64,
+    variance: f64,
+}
+
+impl Moments {
+    fn of(sample: &NumericSummary) -> Self {
+        let n = sample.counts.total() as f64;
+        let sum = FixedPoint::decode_z(sample.sum);
+        let squares = FixedPoint::decode_squares(sample.squares);
+        Self { n, mean: sum / n, variance: ((squares - sum * sum / n) / (n - 1.0)).max(0.0) }
+    }
+
+    /// Those of the distances |x − c| from the sample's own median `c`. Squares and the sums of the outer
+    /// bins are exact; values of inner bins count as their bin's middle.
+    fn of_distances(numeric: &Numeric<'_>, sample: &NumericSummary) -> Option<Self> {
+        let n = sample.counts.total() as f64;
+        let centre = median(numeric, sample)?;
+        let distances: Option<f64> = (0..numeric.grid.bins())
+            .filter(|&bin| sample.counts.get(bin) > 0)
+            .map(|bin| {
+                let held = sample.counts.get(bin) as f64;
+                let from_sums = numeric.mean_below(sample, bin, numeric.grid.fixed().centre, 1.0);
+                let sum = match from_sums {
+                    Some(below) => -below / numeric.grid.fixed().scale,
+                    None => held * middle(numeric, bin)?,
+                };
+                Some((sum - held * centre).abs())
+            })
+            .sum();
+        let mean = distances? / n;
+        let sum = FixedPoint::decode_z(sample.sum);
+        let squares = FixedPoint::decode_squares(sample.squares) - 2.0 * centre * sum + n * centre * centre;
+        Some(Self { n, mean, variance: ((squares - n * mean * mean) / (n - 1.0)).max(0.0) })
+    }
+}
+
+/// Welch's t of two means, its p-value with the Welch–Satterthwaite degrees of freedom (Welch 1947).
+/// `None` when neither sample varies.
+fn welch(reference: Moments, current: Moments) -> Option<(f64, f64)> {
+    let (b, a) = (reference.variance / reference.n, current.variance / current.n);
+    if a + b <= 0.0 {
+        return None;
+    }
+    let t = (current.mean - reference.mean) / (a + b).sqrt();
+    let degrees = (a + b).powi(2) / (a * a / (current.n - 1.0) + b * b / (reference.n - 1.0));
+    Some((t, student_t_two_sided(t, degrees)))
+}
+
+/// Statistic: Welch's t, current less reference. Effect: difference of the means in standard deviations of
+/// the baseline. p-value: two-sided; good for means of dozens of values or of nearly normal ones. Values
+/// tens of thousands of standard deviations out are cut ([`FixedPoint`]).
+fn mean_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
+    let numeric = pair.numeric()?;
+    pair.sizes(VALUES_MIN)?;
+    score(pair, Moments::of(numeric.reference), Moments::of(numeric.current), Moments::of(numeric.reference))
+}
+
+/// Statistic: Welch's t of the mean distance from the sample's own median, current less reference (Brown
+/// and Forsythe 1974, doi:10.1080/01621459.1974.10482955), which heavy tails do not upset as they do the
+/// ratio of variances. Effect: difference of the mean distances in standard deviations of the baseline.
+fn spread_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
+    let numeric = pair.numeric()?;
+    pair.sizes(VALUES_MIN)?;
+    let of = |sample| {
+        Moments::of_distances(&numeric, sample).ok_or_else(|| NotTestable::Degenerate {
+            reason: "the baseline's grid has no bins inside its range".to_owned(),
+        })
+    };
+    score(pair, of(numeric.reference)?, of(numeric.current)?, Moments::of(numeric.reference))
+}
+
+fn score(
+    pair: &Pair<'_>,
+    reference: Moments,
+    current: Moments,
+    scale: Moments,
+) -> Result<Score, NotTestable> {
+    let Some((t, p_value)) = welch(reference, current) else {
+        return Err(NotTestable::Degenerate { reason: "neither sample varies".to_owned() });
+    };
+    let score = pair.score(t).with_p_value(p_value);
+    if scale.variance <= 0.0 {
+        return score.with_detail("the baseline does not vary: effect is the statistic").finite();
+    }
+    let effect = (current.mean - reference.mean).abs() / scale.variance.sqrt();
+    score.with_effect(effect, EffectUnit::StandardDeviations).finite()
+}
+
+/// The sample's median in units of the grid's scale from its centre, values spread evenly in their bin.
+fn median(numeric: &Numeric<'_>, sample: &NumericSummary) -> Option<f64> {
+    let half = sample.counts.total() as f64 / 2.0;
+    let (fixed, edges) = (numeric.grid.fixed(), numeric.grid.edges());
+    let mut below = 0.0;
+    for (bin, count) in sample.counts.iter().enumerate() {
+        let count = count as f64;
+        if below + count >= half && count > 0.0 {
+            let low = bin.checked_sub(1).and_then(|index| edges.get(index)).or(edges.first())?;
+            let high = edges.get(bin).or(edges.last())?;
+            let part = (half - below) / count;
+            let (low, high) = ((low - fixed.centre) / fixed.scale, (high - fixed.centre) / fixed.scale);
+            return Some(low + (high - low) * part);
+        }
+        below += count;
+    }
+    None
+}
+
+/// The middle of an inner bin, in units of the grid's scale from its centre.
+fn middle(numeric: &Numeric<'_>, bin: usize) -> Option<f64> {
+    let (fixed, edges) = (numeric.grid.fixed(), numeric.grid.edges());
+    let (low, high) = (edges.get(bin.checked_sub(1)?)?, edges.get(bin)?);
+    Some(((low - fixed.centre) + (high - fixed.centre)) / (2.0 * fixed.scale))
+}
