@@ -114,7 +114,9 @@ impl Command {
             Self::Run(args) => run::run(args, &load(&args.config, Purpose::Run)?).map(|()| 0),
             Self::Check { config, json } => check::run(config, *json, out, err).map_err(Failure::other),
             Self::Replay(args) => replay::run(args, &load(&args.config, Purpose::Replay)?, out).map(|()| 0),
-            Self::TestAlert { config, channel } => test_alert(&load(config, Purpose::Send)?, channel, out).map(|()| 0),
+            Self::TestAlert { config, channel } => {
+                test_alert(&load(config, Purpose::Send)?, channel, out).map(|()| 0)
+            }
             Self::Demo(args) => demo::run(args, out).map(|()| 0),
         }
     }
@@ -133,5 +135,6 @@ fn test_alert(config: &Config, channel: &str, out: &mut dyn Write) -> Result<(),
 
 /// Loads a configuration; its mistakes are shown with the lines they are in.
 fn load(path: &Path, purpose: Purpose) -> Result<Config, Failure> {
-    crate::config::load_for(path, purpose).map_err(|errors| Failure::operator(errors.render(io::stderr().is_terminal())))
+    crate::config::load_for(path, purpose)
+        .map_err(|errors| Failure::operator(errors.render(io::stderr().is_terminal())))
 }
