@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::event::{Origin, RawBatch, Timestamp};
+use crate::event::{Origin, RawBatch, RejectReason, Timestamp};
 use crate::monitor::{Monitor, Overlap, Partial, Summariser};
 use crate::source::SourceEvent;
 
@@ -179,12 +179,13 @@ fn summarise(summariser: &mut Summariser, library: &Library, mut raw: RawBatch) 
     for _ in 0..ROUNDS_MAX {
         match summariser.summarise(raw) {
             Ok(partial) => return partial,
-            Err((again, needs)) => {
-                raw = again;
-                *summariser = Summariser::new(library.find(&needs));
+            Err(postponed) => {
+                raw = postponed.raw;
+                *summariser = Summariser::new(library.find(&postponed.needs));
             }
         }
     }
-    // Every round adds all that was asked for to the plan, so the second one already succeeds.
-    Partial { raw, groups: Vec::new(), rejected: Vec::new(), newest: None }
+    // Every round adds all that was asked for to the plan, so the second one already succeeds; were it
+    // otherwise, the records must not vanish.
+    Partial::rejecting(raw, RejectReason::NoBaseline)
 }

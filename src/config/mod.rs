@@ -233,7 +233,12 @@ pub fn load_for(path: &Path, purpose: Purpose) -> Result<Config, ConfigErrors> {
     let text = read_text(path)
         .map_err(|(message, help)| ConfigErrors::unreadable(&name, message, help.map(str::to_owned)))?;
     let directory = path.parent().unwrap_or(Path::new(""));
-    assemble::parse(&name, directory, &text, &|variable| std::env::var(variable).ok(), purpose)
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the environment for `env:NAME`"
+    )]
+    let environment = |variable: &str| std::env::var(variable).ok();
+    assemble::parse(&name, directory, &text, &environment, purpose)
 }
 
 /// Reads a configuration from text, for the service. `name` is the file's path, which errors show and where

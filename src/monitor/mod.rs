@@ -16,7 +16,7 @@ mod partial;
 mod plan;
 
 pub use commit::{ClosedWindow, Commit, DeadLetter, PaneKey, PaneWrite, Position, Restored, WindowKey};
-pub use partial::{Group, NeedsBaseline, Partial, Summariser};
+pub use partial::{Group, NeedsBaseline, Partial, Postponed, Summariser};
 pub use plan::{Lookup, ModelPlan, ModelSettings, Plan, Prepared, StreamPlan};
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -54,6 +54,15 @@ pub struct NeedsBaseline {
     pub version: Option<String>,
 }
 
+/// A batch that cannot be counted before baselines were looked for.
+#[derive(Debug)]
+pub struct Postponed {
+    /// The batch, as it was given.
+    pub raw: RawBatch,
+    /// What must be looked for, each once, in order.
+    pub needs: Vec<NeedsBaseline>,
+}
+
 /// A worker's tools: decoders and buffers. They carry nothing from one batch to the next.
 pub struct Summariser {
     plan: Arc<Plan>,
@@ -78,6 +87,14 @@ struct Sorted {
 /// What makes a group, in indexes of the batch's dictionaries; -1 is null.
 type Key = (i32, i32, i32, i64);
 
+impl Partial {
+    /// A batch of which no record counts, all for one reason.
+    pub fn rejecting(raw: RawBatch, reason: RejectReason) -> Self {
+        let rejected = |row| (None, Rejected { row, reason, detail: detail_of(reason) });
+        Self { rejected: (0..raw.len()).map(rejected).collect(), raw, groups: Vec::new(), newest: None }
+    }
+}
+
 impl Summariser {
     /// Builds the decoders of a plan.
     pub fn new(plan: Arc<Plan>) -> Self {
@@ -101,14 +118,14 @@ impl Summariser {
     /// Decodes and counts a batch.
     ///
     /// # Errors
-    /// The batch comes back with the baselines that must be looked for first; a plan that knows of them,
+    /// [`Postponed`]: the batch comes back with the baselines that must be looked for first; a plan that knows of them,
     /// even that they are absent, makes the next call succeed.
-    pub fn summarise(&mut self, raw: RawBatch) -> Result<Partial, (RawBatch, Vec<NeedsBaseline>)> {
+    pub fn summarise(&mut self, raw: RawBatch) -> Result<Partial, Box<Postponed>> {
         let plan = Arc::clone(&self.plan);
         let decoder = self.decoders.get_mut(raw.stream).and_then(Option::as_mut);
         let (Some(stream), Some(decoder)) = (plan.streams().get(raw.stream), decoder) else {
             // A batch of a stream that the plan does not have: the application made it, not the data.
-            return Ok(Partial { raw, groups: Vec::new(), rejected: Vec::new(), newest: None });
+            return Ok(Partial::rejecting(raw, RejectReason::UnknownModel));
         };
         let decoded = decoder.decode(&raw);
         let mut sorting = Sorting::new(&plan, &decoded.batch, &raw);
@@ -117,7 +134,7 @@ impl Summariser {
             let mut needs = sorting.needs;
             needs.sort();
             needs.dedup();
-            return Err((raw, needs));
+            return Err(Box::new(Postponed { raw, needs }));
         }
         let Sorting { groups, mut rejected, newest, .. } = sorting;
         rejected.extend(decoded.rejected.into_iter().map(|rejected| (None, rejected)));

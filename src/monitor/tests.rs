@@ -144,7 +144,7 @@ fn batch(partition: i32, first: i64, events: &[String]) -> RawBatch {
 fn summarise(plan: &Arc<Plan>, raw: RawBatch) -> Partial {
     Summariser::new(Arc::clone(plan))
         .summarise(raw)
-        .unwrap_or_else(|(_, needs)| panic!("baselines are known: {needs:?}"))
+        .unwrap_or_else(|postponed| panic!("baselines are known: {:?}", postponed.needs))
 }
 
 /// What a store would hold.
@@ -300,7 +300,7 @@ fn a_version_without_baseline_is_asked_for_and_then_set_aside() {
     let plan = Plan::new("cfg".into(), vec![stream()], vec![settings(&[(60, 60)])]);
     let raw = batch(0, 0, &[r#"{"t":1,"v":"2","f":{}}"#.to_owned(), r#"{"t":2,"v":"3","f":{}}"#.to_owned()]);
     let mut summariser = Summariser::new(Arc::new(plan.clone()));
-    let (raw, needs) = summariser.summarise(raw).expect_err("no baseline is known");
+    let Postponed { raw, needs } = *summariser.summarise(raw).expect_err("no baseline is known");
     let versions: Vec<Option<&str>> = needs.iter().map(|need| need.version.as_deref()).collect();
     assert_eq!(versions, [Some("2"), Some("3")]);
     let plan = plan.with_version(0, Some("2".into()), Some(Arc::new(baseline(1)))).with_version(
@@ -417,10 +417,10 @@ proptest! {
             owner.ingest(summarise(&plan, batch(0, offset as i64, part)), at(0)).expect("in order");
             offset += part.len();
             steps += 1;
-            if steps % commit_every == 0 || offset >= events.len() {
+            if steps.is_multiple_of(commit_every) || offset >= events.len() {
                 memory.apply(owner.advance(at(0)));
             }
-            if steps % crash_after == 0 {
+            if steps.is_multiple_of(crash_after) {
                 // Whatever was not committed is lost and read again from the committed position.
                 owner = monitor(&plan, &memory, 1);
                 offset = usize::try_from(memory.position(0)).expect("not negative");
