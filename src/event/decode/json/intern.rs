@@ -21,19 +21,71 @@ pub(super) struct Interner {
     bytes: Vec<u8>,
     /// End of each text in `bytes`.
     ends: Vec<i32>,
-    /// Open addressing with linear probing; a slot without a text is [`FREE`].
+    /// Open addressing with linear probing; a slot without a text has the key [`FREE`].
     slots: Vec<Slot>,
     /// Texts that found no slot within [`PROBES_MAX`].
     crowded: BTreeMap<Box<[u8]>, i32>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 struct Slot {
-    tag: u32,
+    print: Print,
     key: i32,
 }
 
-const FREE: Slot = Slot { tag: 0, key: -1 };
+/// The key of a slot without a text.
+const FREE: i32 = -1;
+
+const FREE_SLOT: Slot = Slot { print: Print { head: 0, tail: 0, length: 0 }, key: FREE };
+
+/// What tells texts apart. Of a text of up to [`SHORT`] bytes it is the text itself, its first and its last
+/// bytes, which may overlap; of a longer one it is a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Print {
+    head: u64,
+    tail: u64,
+    length: usize,
+}
+
+/// Longest text that its print tells from every other.
+const SHORT: usize = 16;
+
+impl Print {
+    #[inline(always)]
+    fn of(text: &[u8]) -> Self {
+        let (head, tail) = match text.len() {
+            0 => (0, 0),
+            1..4 => match (text.first(), text.get(text.len() / 2), text.last()) {
+                (Some(&first), Some(&middle), Some(&last)) => {
+                    (u64::from_le_bytes([first, middle, last, 0, 0, 0, 0, 0]), 0)
+                }
+                _ => (0, 0),
+            },
+            4..8 => match (text.first_chunk(), text.last_chunk()) {
+                (Some(head), Some(tail)) => {
+                    (u64::from(u32::from_le_bytes(*head)), u64::from(u32::from_le_bytes(*tail)))
+                }
+                _ => (0, 0),
+            },
+            8..=SHORT => match (text.first_chunk(), text.last_chunk()) {
+                (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+                _ => (0, 0),
+            },
+            _ => (xxh3_64(text), 0),
+        };
+        Self { head, tail, length: text.len() }
+    }
+
+    /// A place to start looking at, from both halves by multiplication.
+    #[inline]
+    fn start(self) -> usize {
+        let length = u64::try_from(self.length).unwrap_or(u64::MAX);
+        let product = u128::from(self.head ^ 0x9e37_79b9_7f4a_7c15)
+            * u128::from(self.tail.rotate_left(32) ^ length ^ 0xd1b5_4a32_d192_ed03);
+        let folded = (product >> 64) ^ (product & u128::from(u64::MAX));
+        usize::try_from(folded & u128::from(u32::MAX)).unwrap_or(0)
+    }
+}
 
 /// The texts taken out of an [`Interner`].
 #[derive(Debug)]
@@ -56,7 +108,7 @@ impl Interner {
         Self {
             bytes: Vec::new(),
             ends: Vec::new(),
-            slots: vec![FREE; SLOTS_INITIAL],
+            slots: vec![FREE_SLOT; SLOTS_INITIAL],
             crowded: BTreeMap::new(),
         }
     }
@@ -64,7 +116,7 @@ impl Interner {
     /// The number of a text, if it is in the set.
     #[inline]
     pub(super) fn find(&self, text: &[u8]) -> Option<i32> {
-        match self.place(text, xxh3_64(text)) {
+        match self.place(text, Print::of(text)) {
             Place::Found(key) => Some(key),
             Place::Free(_) | Place::Crowded => self.crowded.get(text).copied(),
         }
@@ -73,17 +125,17 @@ impl Interner {
     /// The number of a text, which is added if it is new; `None` when the texts together would exceed 2 GiB.
     #[inline]
     pub(super) fn intern(&mut self, text: &[u8]) -> Option<i32> {
-        let hash = xxh3_64(text);
-        match self.place(text, hash) {
+        let print = Print::of(text);
+        match self.place(text, print) {
             Place::Found(key) => Some(key),
-            Place::Free(at) if self.crowded.is_empty() => self.add(text, hash, Some(at)),
+            Place::Free(at) if self.crowded.is_empty() => self.add(text, print, Some(at)),
             Place::Free(at) => match self.crowded.get(text) {
                 Some(&key) => Some(key),
-                None => self.add(text, hash, Some(at)),
+                None => self.add(text, print, Some(at)),
             },
             Place::Crowded => match self.crowded.get(text) {
                 Some(&key) => Some(key),
-                None => self.add(text, hash, None),
+                None => self.add(text, print, None),
             },
         }
     }
@@ -92,23 +144,22 @@ impl Interner {
     pub(super) fn take(&mut self) -> Texts {
         let texts = Texts { bytes: std::mem::take(&mut self.bytes), ends: std::mem::take(&mut self.ends) };
         self.slots.truncate(SLOTS_INITIAL);
-        self.slots.fill(FREE);
+        self.slots.fill(FREE_SLOT);
         self.crowded.clear();
         texts
     }
 
-    #[inline]
-    fn place(&self, text: &[u8], hash: u64) -> Place {
+    #[inline(always)]
+    fn place(&self, text: &[u8], print: Print) -> Place {
         let mask = self.slots.len() - 1;
-        let (start, tag) = split(hash);
+        let start = print.start();
         for probe in 0..PROBES_MAX {
             let at = (start + probe) & mask;
-            match self.slots.get(at) {
-                Some(&FREE) | None => return Place::Free(at),
-                Some(slot) if slot.tag == tag && self.text(slot.key) == text => {
-                    return Place::Found(slot.key);
-                }
-                Some(_) => {}
+            let Some(slot) = self.slots.get(at).filter(|slot| slot.key != FREE) else {
+                return Place::Free(at);
+            };
+            if slot.print == print && (print.length <= SHORT || self.text(slot.key) == text) {
+                return Place::Found(slot.key);
             }
         }
         Place::Crowded
@@ -123,13 +174,13 @@ impl Interner {
     }
 
     #[cold]
-    fn add(&mut self, text: &[u8], hash: u64, free: Option<usize>) -> Option<i32> {
+    fn add(&mut self, text: &[u8], print: Print, free: Option<usize>) -> Option<i32> {
         let end = i32::try_from(self.bytes.len().checked_add(text.len())?).ok()?;
         let key = i32::try_from(self.ends.len()).ok()?;
         self.bytes.extend_from_slice(text);
         self.ends.push(end);
         match free.and_then(|at| self.slots.get_mut(at)) {
-            Some(slot) => *slot = Slot { tag: split(hash).1, key },
+            Some(slot) => *slot = Slot { print, key },
             None => {
                 self.crowded.insert(text.into(), key);
             }
@@ -144,16 +195,16 @@ impl Interner {
     fn grow(&mut self) {
         let slots = self.slots.len() * 2;
         self.slots.clear();
-        self.slots.resize(slots, FREE);
+        self.slots.resize(slots, FREE_SLOT);
         self.crowded.clear();
         let count = i32::try_from(self.ends.len()).unwrap_or(i32::MAX);
         for key in 0..count {
-            let hash = xxh3_64(self.text(key));
-            let place = self.place(self.text(key), hash);
+            let print = Print::of(self.text(key));
+            let place = self.place(self.text(key), print);
             match place {
                 Place::Free(at) => {
                     if let Some(slot) = self.slots.get_mut(at) {
-                        *slot = Slot { tag: split(hash).1, key };
+                        *slot = Slot { print, key };
                     }
                 }
                 Place::Found(_) | Place::Crowded => {
@@ -163,13 +214,6 @@ impl Interner {
             }
         }
     }
-}
-
-/// A hash as a place to start at and a tag to compare first.
-#[inline]
-fn split(hash: u64) -> (usize, u32) {
-    let [a, b, c, d, e, f, g, h] = hash.to_le_bytes();
-    (usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or(0), u32::from_le_bytes([e, f, g, h]))
 }
 
 #[cfg(test)]
@@ -184,7 +228,7 @@ mod tests {
         let mask = 0xff;
         let colliding: Vec<String> = (0..200_000)
             .map(|n| format!("t{n}"))
-            .filter(|text| split(xxh3_64(text.as_bytes())).0 & mask == 7)
+            .filter(|text| Print::of(text.as_bytes()).start() & mask == 7)
             .take(120)
             .collect();
         let keys: Vec<_> = colliding.iter().map(|text| interner.intern(text.as_bytes())).collect();
@@ -197,9 +241,26 @@ mod tests {
         assert_eq!(interner.find(b"other"), None);
     }
 
+    #[test]
+    fn short_texts_of_every_length_are_told_apart() {
+        let text = "aaaaaaaaaaaaaaaaaaaaaaaa";
+        let mut interner = Interner::new();
+        let mut expected = 0;
+        for length in 0..text.len() {
+            for changed in 0..=length {
+                let mut text = text[..length].to_owned();
+                if changed < length {
+                    text.replace_range(changed..=changed, "b");
+                }
+                assert_eq!(interner.intern(text.as_bytes()), Some(expected), "{text}");
+                expected += 1;
+            }
+        }
+    }
+
     proptest! {
         #[test]
-        fn numbers_follow_first_appearance(texts in proptest::collection::vec("[ab]{0,9}", 0..600)) {
+        fn numbers_follow_first_appearance(texts in proptest::collection::vec("[ab]{0,20}", 0..600)) {
             let mut interner = Interner::new();
             for _ in 0..2 {
                 let mut model: HashMap<&str, i32> = HashMap::new();

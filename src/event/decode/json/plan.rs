@@ -41,10 +41,19 @@ pub(super) struct Node {
 /// A key that is looked for.
 #[derive(Debug)]
 pub(super) struct Member {
-    /// The key and its closing quote as a record writes them, if no escape is needed for that.
-    pub written: Option<Box<[u8]>>,
+    /// The key as a record writes it, if no escape is needed for that.
+    pub written: Option<Written>,
     /// The place it leads to.
     pub node: usize,
+}
+
+/// A key with its closing quote and colon, in a form that is quick to compare.
+#[derive(Debug)]
+pub(super) struct Written {
+    bytes: Box<[u8]>,
+    /// The first bytes, as a little-endian number, and which of its bits count.
+    head: u128,
+    mask: u128,
 }
 
 /// The tree; the record itself is node 0.
@@ -75,6 +84,35 @@ impl Node {
     #[inline]
     pub(super) fn find(&self, key: &[u8]) -> Option<usize> {
         usize::try_from(self.keys.find(key)?).ok()
+    }
+}
+
+impl Written {
+    /// A key that needs escapes can be written in several ways, so there is no one form of it.
+    fn new(key: &str) -> Option<Self> {
+        if key.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+            return None;
+        }
+        let bytes = format!("{key}\":").into_bytes().into_boxed_slice();
+        let (mut head, mut mask) = ([0; 16], [0; 16]);
+        for ((head, mask), byte) in head.iter_mut().zip(&mut mask).zip(&bytes) {
+            (*head, *mask) = (*byte, u8::MAX);
+        }
+        Some(Self { bytes, head: u128::from_le_bytes(head), mask: u128::from_le_bytes(mask) })
+    }
+
+    /// If `record` goes on with this key, its length with quote and colon.
+    #[inline]
+    pub(super) fn matches(&self, record: &[u8]) -> Option<usize> {
+        if let Some(chunk) = record.first_chunk() {
+            if (u128::from_le_bytes(*chunk) ^ self.head) & self.mask != 0 {
+                return None;
+            }
+            if self.bytes.len() <= chunk.len() {
+                return Some(self.bytes.len());
+            }
+        }
+        record.starts_with(&self.bytes).then_some(self.bytes.len())
     }
 }
 
@@ -166,7 +204,7 @@ impl Plan {
             return Some(parent.members.get(member)?.node);
         }
         parent.keys.intern(key.as_bytes())?;
-        parent.members.push(Member { written: written(key), node: new });
+        parent.members.push(Member { written: Written::new(key), node: new });
         if let Some(element) = element(key) {
             parent.elements.push((element, new));
         }
@@ -198,13 +236,6 @@ fn element(key: &str) -> Option<usize> {
     if plain { key.parse().ok() } else { None }
 }
 
-/// How a record writes a key behind its opening quote. A key that needs escapes can be written in several
-/// ways, so it is never predicted.
-fn written(key: &str) -> Option<Box<[u8]>> {
-    let plain = key.bytes().all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\'));
-    plain.then(|| format!("{key}\"").into_bytes().into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,6 +253,22 @@ mod tests {
         assert_eq!(
             ["0", "10", "01", "", "-", "+1"].map(element),
             [Some(0), Some(10), None, None, None, None]
+        );
+    }
+
+    #[test]
+    fn a_written_key_matches_itself_alone() {
+        for key in ["", "a", "exactly 14 byt", "exactly 15 byte", "longer than the sixteen bytes"] {
+            let written = Written::new(key).expect("plain");
+            for tail in ["", "1", " 1,\"and what follows it\":0}"] {
+                assert_eq!(written.matches(format!("{key}\":{tail}").as_bytes()), Some(key.len() + 2));
+                assert_eq!(written.matches(format!("{key}\" {tail}").as_bytes()), None);
+                assert_eq!(written.matches(format!("{key}x\":{tail}").as_bytes()), None);
+            }
+            assert_eq!(written.matches(format!("{key}\"").as_bytes()), None);
+        }
+        assert!(
+            Written::new("a\"b").is_none() && Written::new("a\\b").is_none() && Written::new("\n").is_none()
         );
     }
 }

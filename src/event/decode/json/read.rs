@@ -5,6 +5,7 @@
 //! takes and nothing else.
 
 use super::columns::{Columns, Value};
+use super::number::Number;
 use super::plan::{Node, Plan, Target};
 use super::scan::{Fault, Scanner, Step, Stop, unescape};
 use crate::event::RejectReason;
@@ -141,12 +142,12 @@ impl<'a, 'm> Reader<'a, 'm> {
                 if text.escaped {
                     self.escaped_text(node, text.raw);
                 } else {
-                    self.fill(node, Value::Text(text.raw));
+                    self.fill_text(node, text.raw);
                 }
             }
             b'-' | b'0'..=b'9' => {
                 let number = self.scan.number()?;
-                self.fill(node, Value::Number(number));
+                self.fill_number(node, number);
             }
             b'{' | b'[' => {
                 self.fill(node, Value::Container);
@@ -170,6 +171,21 @@ impl<'a, 'm> Reader<'a, 'm> {
     }
 
     #[inline]
+    fn fill_number(&mut self, node: &Node, number: Number<'_>) {
+        match node.targets.as_slice() {
+            [Target::Number(column)] if !self.journaling => self.columns.set_number(*column, number.to_f64()),
+            _ => self.fill(node, Value::Number(number)),
+        }
+    }
+
+    #[inline]
+    fn fill_text(&mut self, node: &Node, text: &[u8]) {
+        match node.targets.as_slice() {
+            [Target::Category(column)] if !self.journaling => self.columns.set_category(*column, text),
+            _ => self.fill(node, Value::Text(text)),
+        }
+    }
+
     fn fill(&mut self, node: &Node, value: Value<'_>) {
         for target in &node.targets {
             self.columns.set(*target, value);
@@ -227,7 +243,6 @@ impl<'a, 'm> Reader<'a, 'm> {
         let mut prediction = node.predictions;
         loop {
             let member = self.key(node, prediction)?;
-            self.scan.colon()?;
             match member.and_then(|position| Some((position, node.members.get(position)?))) {
                 Some((position, member)) => {
                     prediction = node.predictions + 1 + position;
@@ -241,7 +256,7 @@ impl<'a, 'm> Reader<'a, 'm> {
         }
     }
 
-    /// A key: the position of its member, or `None` if it is not looked for.
+    /// A key, up to its value: the position of its member, or `None` if it is not looked for.
     #[inline]
     fn key(&mut self, node: &Node, prediction: usize) -> Step<Option<usize>> {
         if self.scan.peek() != b'"' {
@@ -250,11 +265,12 @@ impl<'a, 'm> Reader<'a, 'm> {
         self.scan.bump();
         if let Some(&position) = self.memory.predictions.get(prediction)
             && let Some(written) = node.members.get(position).and_then(|member| member.written.as_ref())
-            && self.scan.skip_if(written)
+            && self.scan.skip_written(written)
         {
             return Ok(Some(position));
         }
         let found = self.unpredicted_key(node)?;
+        self.scan.colon()?;
         if let (Some(position), Some(slot)) = (found, self.memory.predictions.get_mut(prediction)) {
             *slot = position;
         }

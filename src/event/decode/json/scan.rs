@@ -6,6 +6,7 @@
 //! strictly in one point: an escaped surrogate must be one of a pair, as it could not be UTF-8 otherwise.
 
 use super::number::{self, Number};
+use super::plan::Written;
 use crate::event::RejectReason;
 
 /// Deepest nesting that can be configured; one bit of [`Scanner::objects`] each.
@@ -85,6 +86,9 @@ impl<'a> Scanner<'a> {
     /// Passes over white space.
     #[inline]
     pub(super) fn skip_space(&mut self) {
+        if self.peek() > b' ' {
+            return;
+        }
         while matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {
             self.at += 1;
         }
@@ -99,6 +103,17 @@ impl<'a> Scanner<'a> {
             self.at = end;
         }
         found
+    }
+
+    /// Passes over a key that was expected, from behind its opening quote to its value.
+    #[inline]
+    pub(super) fn skip_written(&mut self, written: &Written) -> bool {
+        let Some(length) = self.bytes.get(self.at..).and_then(|rest| written.matches(rest)) else {
+            return false;
+        };
+        self.at += length;
+        self.skip_space();
+        true
     }
 
     /// Stops here because the bytes are no JSON.
@@ -170,7 +185,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A number.
-    #[inline]
+    #[inline(always)]
     pub(super) fn number(&mut self) -> Step<Number<'a>> {
         match number::scan(self.bytes, self.at) {
             Ok(number) => {
