@@ -7,6 +7,9 @@ use super::receivers::Received;
 use crate::cli::Failure;
 use crate::event::Timestamp;
 
+/// Lines of a Slack message that are shown.
+const SLACK_LINES_MAX: usize = 24;
+
 /// Tells what happens and remembers what must be told at the end.
 pub struct Story<'a> {
     out: &'a mut dyn Write,
@@ -14,6 +17,7 @@ pub struct Story<'a> {
     changed: Option<(Instant, Timestamp)>,
     alert: Option<(Instant, String)>,
     paged: Option<String>,
+    page: Option<String>,
     call: Option<(Instant, String)>,
     retrained: Option<(u32, usize)>,
     resolved: Option<(Instant, String)>,
@@ -29,6 +33,7 @@ impl<'a> Story<'a> {
             changed: None,
             alert: None,
             paged: None,
+            page: None,
             call: None,
             retrained: None,
             resolved: None,
@@ -68,8 +73,10 @@ impl<'a> Story<'a> {
                 }
                 self.tell(&format!("Slack got (event time {now}):"))?;
                 let lines = std::iter::once(headline).chain(text);
-                for line in lines.filter(|line| !line.trim().is_empty()).take(14) {
-                    writeln!(self.out, "         | {line}").map_err(Failure::other)?;
+                for line in lines.filter(|line| !line.trim().is_empty()).take(SLACK_LINES_MAX) {
+                    // Slack draws the marks; a terminal reads better without them.
+                    let plain: String = line.chars().filter(|c| !matches!(c, '*' | '`')).collect();
+                    writeln!(self.out, "         | {plain}").map_err(Failure::other)?;
                 }
                 Ok(())
             }
@@ -77,7 +84,8 @@ impl<'a> Story<'a> {
                 if action == "resolve" {
                     self.unpaged |= self.paged.as_ref() == Some(dedup_key);
                 } else {
-                    self.paged.get_or_insert(dedup_key.clone());
+                    self.paged.get_or_insert_with(|| dedup_key.clone());
+                    self.page.get_or_insert_with(|| summary.clone());
                 }
                 let key: String = dedup_key.chars().take(12).collect();
                 self.tell(&format!("PagerDuty got: {action} {key}… {summary}"))
@@ -117,13 +125,14 @@ impl<'a> Story<'a> {
             }
             _ => "-".to_owned(),
         };
-        let headline = self.alert.as_ref().map_or("", |(_, headline)| headline.as_str());
+        let page = self.page.as_deref().unwrap_or_default();
         let (version, rows) = self.retrained.unwrap_or_default();
         let text = format!(
-            "\nWhat happened\n  The world changed while credit version 1 was live. {} later people were told in Slack:\n  \"{headline}\".\n  \
-             PagerDuty opened one incident, and the trainer was called {} after the change, once.\n  \
-             Version {version}, trained on {rows} applications of the new world, went live. Its windows stayed\n  \
-             quiet, so the incident was resolved {} after the change, in Slack and in PagerDuty.\n",
+            "\nWhat happened\n  The world changed while credit version 1 was live. {} later Slack and PagerDuty said:\n  \
+             \"{page}\"\n  \
+             The trainer was called once, {} after the change. Version {version}, trained on {rows} applications of\n  \
+             the new world, went live; its windows stayed quiet, so the incident was resolved {} after the\n  \
+             change, in Slack and under the same key in PagerDuty.\n",
             since(self.alert.as_ref().map(|(at, _)| *at)),
             since(self.call.as_ref().map(|(at, _)| *at)),
             since(self.resolved.as_ref().map(|(at, _)| *at)),
