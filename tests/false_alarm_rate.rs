@@ -13,8 +13,8 @@ use driftline::summary::{
     NumericSummary, Shape,
 };
 
-const BASELINES: usize = 40;
-const WINDOWS_EACH: usize = 25;
+const BASELINES: usize = 25;
+const WINDOWS_EACH: usize = 40;
 const BASELINE_ROWS: usize = 50_000;
 const BINS: usize = 256;
 const LEVELS: [f64; 2] = [0.05, 0.01];

@@ -106,11 +106,6 @@ impl Cells {
         }
     }
 
-    /// Number of cells.
-    pub(super) fn len(&self) -> usize {
-        self.reference.len()
-    }
-
     /// Joins cells until each is expected to hold at least [`EXPECTED_MIN`] in either sample: neighbours
     /// where cells are ordered, else all small cells together. The choice rests on the sums over both
     /// samples only, so that the law given those sums stays what it was. May leave a single cell.
@@ -129,28 +124,39 @@ impl Cells {
         pooled
     }
 
-    /// The smallest expected count of any cell in either sample.
-    pub(super) fn expected_min(&self) -> f64 {
-        let (m, n) = (total(&self.reference), total(&self.current));
-        let smallest = self.reference.iter().zip(&self.current).map(|(&b, &a)| b as f64 + a as f64);
-        smallest.fold(f64::INFINITY, f64::min) * n.min(m) / (n + m)
-    }
-
-    /// n·m/(n+m).
-    pub(super) fn n_eff(&self) -> f64 {
-        n_eff(total(&self.reference), total(&self.current))
-    }
-
-    /// A score of a distance whose `scaled` statistic is chi-squared with cells − 1 degrees of freedom to
-    /// first order. Where a cell is expected to hold fewer than five values there is no p-value.
-    pub(super) fn first_order_score(&self, pair: &Pair<'_>, statistic: f64, scaled: f64) -> Score {
-        let score = pair.score(statistic);
-        if self.expected_min() < 5.0 {
-            return score.with_detail("no p-value: a cell is expected to hold fewer than 5 values");
+    /// A score of a distance whose value `scaled` by n_eff is chi-squared with cells − 1 degrees of freedom.
+    /// The statistic is that of the cells as they are, the p-value that of the [`pooled`](Self::pooled) ones;
+    /// there is none when fewer than two are left.
+    pub(super) fn score(&self, pair: &Pair<'_>, distance: Distance, scaled: fn(f64, f64) -> f64) -> Score {
+        let score = pair.score(distance(&self.reference, &self.current));
+        let pooled = self.pooled();
+        if pooled.reference.len() < 2 {
+            return score;
         }
-        score.with_p_value(super::law::chi_squared_sf(scaled, self.len() as f64 - 1.0))
+        let n_eff = n_eff(total(&self.reference), total(&self.current));
+        let degrees = pooled.reference.len() as f64 - 1.0;
+        let statistic = scaled(distance(&pooled.reference, &pooled.current), n_eff);
+        let score = score.with_p_value(super::law::chi_squared_sf(statistic, degrees));
+        if pooled.reference.len() == self.reference.len() {
+            return score;
+        }
+        let (before, after) = (self.reference.len(), pooled.reference.len());
+        score.with_detail(format!("p-value after pooling {before} cells to {after}"))
+    }
+
+    /// The exact p-value of the largest cell's share, the largest by the sum over both samples. It serves
+    /// where pooling leaves one cell: in tiny samples, and where one cell holds nearly everything.
+    pub(super) fn largest_against_rest(&self) -> f64 {
+        let cells = self.reference.iter().zip(&self.current);
+        let largest = cells.max_by_key(|(b, a)| u128::from(**b) + u128::from(**a));
+        let sum = |counts: &[u64]| counts.iter().fold(0u64, |sum, &count| sum.saturating_add(count));
+        let (m, n) = (sum(&self.reference), sum(&self.current));
+        largest.map_or(1.0, |(&b, &a)| super::law::rates_differ(a, n, b, m))
     }
 }
+
+/// A distance of two count vectors, the reference first.
+pub(super) type Distance = fn(&[u64], &[u64]) -> f64;
 
 /// The sum of counts; exact up to 2^53, rounded beyond.
 pub(super) fn total(counts: &[u64]) -> f64 {

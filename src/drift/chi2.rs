@@ -1,7 +1,6 @@
 //! `chi2`: Pearson's chi-squared test of homogeneity.
 
-use super::cells::{Cells, EXPECTED_MIN, total};
-use super::law::chi_squared_sf;
+use super::cells::{Cells, Distance, total};
 use super::tv::tv;
 use super::{BOTH, DriftTest, EffectUnit, NotTestable, Pair, Score};
 
@@ -44,31 +43,22 @@ pub(super) fn sum_over_expected(reference: &[u64], current: &[u64], term: impl F
 /// categorical one. Effect: total variation, the share of values that would have to move.
 ///
 /// p-value: chi-squared with cells − 1 degrees of freedom, after cells are joined until each is expected to
-/// hold ten values in either sample; the score says when that was needed.
+/// hold ten values in either sample; the score says when that was needed. Where that leaves one cell, the
+/// exact test of the largest cell's share.
 fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     homogeneity_score(pair, chi2)
 }
 
 /// The score of a test of homogeneity whose statistic on count vectors is `statistic`.
-pub(super) fn homogeneity_score(
-    pair: &Pair<'_>,
-    statistic: fn(&[u64], &[u64]) -> f64,
-) -> Result<Score, NotTestable> {
+pub(super) fn homogeneity_score(pair: &Pair<'_>, statistic: Distance) -> Result<Score, NotTestable> {
     let cells = Cells::of(pair)?;
-    let pooled = cells.pooled();
-    let score = pair
-        .score(statistic(&cells.reference, &cells.current))
+    let score = cells
+        .score(pair, statistic, |statistic, _| statistic)
         .with_effect(tv(&cells.reference, &cells.current), EffectUnit::Share);
-    if pooled.len() < 2 {
-        return Ok(
-            score.with_detail(format!("no p-value: no two cells are expected to hold {EXPECTED_MIN} values"))
-        );
-    }
-    let degrees = pooled.len() as f64 - 1.0;
-    let p_value = chi_squared_sf(statistic(&pooled.reference, &pooled.current), degrees);
-    let score = score.with_p_value(p_value);
-    if pooled.len() == cells.len() {
+    if score.p_value.is_some() {
         return Ok(score);
     }
-    Ok(score.with_detail(format!("p-value after pooling {} cells to {}", cells.len(), pooled.len())))
+    Ok(score
+        .with_p_value(cells.largest_against_rest())
+        .with_detail("cells too small: exact p-value of the largest cell's share"))
 }

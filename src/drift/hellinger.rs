@@ -17,7 +17,5 @@ pub fn hellinger(reference: &[u64], current: &[u64]) -> f64 {
 ///
 /// p-value: 8·n_eff·H² is chi-squared with cells − 1 degrees of freedom to first order.
 fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
-    let cells = Cells::of(pair)?;
-    let statistic = hellinger(&cells.reference, &cells.current);
-    Ok(cells.first_order_score(pair, statistic, 8.0 * cells.n_eff() * statistic * statistic))
+    Ok(Cells::of(pair)?.score(pair, hellinger, |distance, n_eff| 8.0 * n_eff * distance * distance))
 }

@@ -39,8 +39,5 @@ fn divergence_nats(reference: &[u64], current: &[u64]) -> f64 {
 /// p-value: 8·n_eff times the divergence in nats is chi-squared with cells − 1 degrees of freedom to first
 /// order. Shown, not alarmed on.
 fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
-    let cells = Cells::of(pair)?;
-    let divergence = divergence_nats(&cells.reference, &cells.current);
-    let statistic = js(&cells.reference, &cells.current);
-    Ok(cells.first_order_score(pair, statistic, 8.0 * cells.n_eff() * divergence))
+    Ok(Cells::of(pair)?.score(pair, js, |distance, n_eff| 8.0 * n_eff * distance * distance * LN_2))
 }

@@ -1,6 +1,6 @@
 //! `kl` and `kl_reverse`: the Kullback–Leibler divergences both ways.
 
-use super::cells::{Cells, smoothed_shares};
+use super::cells::{Cells, Distance, smoothed_shares};
 use super::law::deviance;
 use super::{BOTH, DriftTest, NotTestable, Pair, Score};
 
@@ -32,8 +32,6 @@ pub fn kl(reference: &[u64], current: &[u64]) -> f64 {
 /// categorical one.
 ///
 /// p-value: 2·n_eff·KL is chi-squared with cells − 1 degrees of freedom to first order.
-fn score(pair: &Pair<'_>, divergence: fn(&[u64], &[u64]) -> f64) -> Result<Score, NotTestable> {
-    let cells = Cells::of(pair)?;
-    let statistic = divergence(&cells.reference, &cells.current);
-    Ok(cells.first_order_score(pair, statistic, 2.0 * cells.n_eff() * statistic))
+fn score(pair: &Pair<'_>, divergence: Distance) -> Result<Score, NotTestable> {
+    Ok(Cells::of(pair)?.score(pair, divergence, |divergence, n_eff| 2.0 * n_eff * divergence))
 }

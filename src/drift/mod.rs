@@ -280,6 +280,8 @@ fn shape_mismatch() -> NotTestable {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -418,6 +420,25 @@ mod tests {
                 scores_are_finite(&Pair { shape, reference: &reference, current: &current })?;
             }
         }
+    }
+
+    #[test]
+    fn a_rare_name_that_becomes_common_is_seen_in_a_small_window() {
+        let top = vec!["no".to_owned(), "yes".to_owned()];
+        let categories = Categories { top, buckets: 0, rare: vec![], open: false, rare_singletons: None };
+        let shape = Shape::Categorical(categories);
+        let side = |counts: Vec<u64>| {
+            ColumnSummary::Categorical(CategoricalSummary {
+                counts: Counts::from_wide(counts),
+                anomalies: Anomalies::default(),
+                unseen: BTreeMap::new(),
+            })
+        };
+        let (reference, current) = (side(vec![49_500, 500, 0]), side(vec![270, 30, 0]));
+        let pair = Pair { shape: &shape, reference: &reference, current: &current };
+        let score = (test("g").expect("g is in the table").score)(&pair).expect("there are values");
+        assert!(score.p_value.is_some_and(|p| p < 1e-10), "{score:?}");
+        assert!(score.detail.is_some_and(|detail| detail.contains("largest cell")));
     }
 
     #[test]

@@ -74,8 +74,11 @@ fn welch(reference: Moments, current: Moments) -> Option<(f64, f64)> {
 }
 
 /// Statistic: Welch's t, current less reference. Effect: difference of the means in standard deviations of
-/// the baseline. p-value: two-sided; good for means of dozens of values or of nearly normal ones. Values
-/// tens of thousands of standard deviations out are cut ([`FixedPoint`]).
+/// the baseline. Values tens of thousands of standard deviations out are cut ([`FixedPoint`]).
+///
+/// p-value: two-sided; right for nearly normal columns, too small for skewed ones until there are thousands
+/// of values: without drift, zero-inflated lognormal values gave 1.9 % of p-values under 1 % in windows of
+/// 500, and 0.7 % in windows of 5,000.
 fn mean_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let numeric = pair.numeric()?;
     pair.sizes(VALUES_MIN)?;
@@ -85,6 +88,7 @@ fn mean_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
 /// Statistic: Welch's t of the mean distance from the sample's own median, current less reference (Brown
 /// and Forsythe 1974, doi:10.1080/01621459.1974.10482955), which heavy tails do not upset as they do the
 /// ratio of variances. Effect: difference of the mean distances in standard deviations of the baseline.
+/// p-value: as for `mean`; 2.8 % and 1.0 % in the same experiment.
 fn spread_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let numeric = pair.numeric()?;
     pair.sizes(VALUES_MIN)?;

@@ -25,7 +25,5 @@ pub fn psi(reference: &[u64], current: &[u64]) -> f64 {
 /// the same PSI means different things at different sizes; the rule of thumb "above 0.2" is none. Shown,
 /// not alarmed on.
 fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
-    let cells = Cells::of(pair)?;
-    let statistic = psi(&cells.reference, &cells.current);
-    Ok(cells.first_order_score(pair, statistic, statistic * cells.n_eff()))
+    Ok(Cells::of(pair)?.score(pair, psi, |psi, n_eff| psi * n_eff))
 }

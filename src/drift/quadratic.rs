@@ -3,7 +3,6 @@
 use super::cells::{n_eff, total};
 use super::ks::ks;
 use super::law::{BridgeForm, anderson_darling_sf, cramer_von_mises_sf};
-use super::numeric::Numeric;
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_MIN};
 
 pub(super) const CVM: DriftTest = DriftTest {
@@ -29,8 +28,20 @@ const COARSE: f64 = 1.0 / 64.0;
 /// Bins are joined up to this share where the law is computed for them: about sixty blocks are enough.
 const BLOCK: f64 = 1.0 / 48.0;
 
-/// One bin of two samples: shares, and cumulative shares at its lower edge.
+/// Two samples, ready for a quadratic statistic.
+struct Compared {
+    /// The bins that hold values, in order.
+    bins: Vec<Bin>,
+    n_eff: f64,
+    /// The largest difference of the cumulative shares.
+    effect: f64,
+}
+
+/// One bin of two samples.
 struct Bin {
+    /// Whether it holds one value only.
+    point: bool,
+    /// Shares of the reference and the current sample.
     p: f64,
     q: f64,
     /// F − G at the lower and at the upper edge.
@@ -39,24 +50,6 @@ struct Bin {
     /// Share of both samples together, in the bin and up to its upper edge.
     mass: f64,
     height: f64,
-}
-
-/// The bins that hold values, in order.
-fn bins(reference: &[u64], current: &[u64]) -> Vec<(usize, Bin)> {
-    let (m, n) = (total(reference), total(current));
-    let (mut f, mut g, mut height) = (0.0, 0.0, 0.0);
-    let mut bins = Vec::with_capacity(reference.len());
-    for (index, (&held_before, &held)) in reference.iter().zip(current).enumerate() {
-        if held_before == 0 && held == 0 {
-            continue;
-        }
-        let (p, q) = (held_before as f64 / m, held as f64 / n);
-        let mass = (held_before as f64 + held as f64) / (n + m);
-        let a = f - g;
-        (g, f, height) = (g + p, f + q, height + mass);
-        bins.push((index, Bin { p, q, a, b: f - g, mass, height: height.min(1.0) }));
-    }
-    bins
 }
 
 /// Statistic: W² = n_eff·∫(F − G)² dH, H the distribution function of both samples together (Anderson 1962,
@@ -70,10 +63,10 @@ fn bins(reference: &[u64], current: &[u64]) -> Vec<(usize, Bin)> {
 /// p-value: the limit law at the statistic after Anderson's correction of mean and variance to the samples'
 /// sizes; where a bin holds a large share (atoms), the law of the quadratic form on the grid's own bins.
 fn cvm_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
-    let (numeric, bins, n_eff) = prepare(pair)?;
+    let compared = Compared::of(pair)?;
     let (mut statistic, mut bound) = (0.0, 0.0);
-    for (index, Bin { p, q, a, b, mass, .. }) in &bins {
-        if numeric.is_point(*index) {
+    for Bin { point, p, q, a, b, mass, .. } in &compared.bins {
+        if *point {
             statistic += mass * (a * a + b * b) / 2.0;
             continue;
         }
@@ -81,10 +74,10 @@ fn cvm_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
         statistic += mass * (a * a + a * b + b * b) / 3.0;
         bound += mass * swing * (2.0 * a.abs().max(b.abs()) + swing);
     }
-    let statistic = statistic * n_eff;
-    let law = BridgeLaw::of(&bins, |_, left, right| (left + right) / 2.0);
+    let statistic = statistic * compared.n_eff;
+    let law = BridgeLaw::of(&compared.bins, |_, left, right| (left + right) / 2.0);
     let p_value = law.sf(pair, statistic, |x| cramer_von_mises_sf(corrected(x, pair)));
-    Ok(score(pair, &numeric, statistic).with_bound(bound * n_eff).with_p_value(p_value))
+    Ok(compared.score(pair, statistic, p_value).with_bound(bound * compared.n_eff))
 }
 
 /// Statistic: A² = n_eff·Σ½(hₖ + hₖ₊₁)·(F − G)²/(H·(1 − H)) over the edges between bins, h and H the shares and
@@ -95,32 +88,54 @@ fn cvm_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
 /// grid's own bins. This is the test that numeric columns alarm on: against a change of the mean it sees
 /// slightly more than `ks`, against a change of spread or tail twice as much.
 fn ad_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
-    let (numeric, bins, n_eff) = prepare(pair)?;
+    let compared = Compared::of(pair)?;
     let weight = |height: f64, left: f64, right: f64| (left + right) / (2.0 * height * (1.0 - height));
-    let edges = bins.windows(2);
-    let sum: f64 = edges
-        .map(|pair| {
-            let ((_, left), (_, right)) = (&pair[0], &pair[1]);
+    let neighbours = compared.bins.iter().zip(compared.bins.iter().skip(1));
+    let sum: f64 = neighbours
+        .map(|(left, right)| {
+            // The share above the edge is at least the next bin's, whatever rounding says.
             let above = (1.0 - left.height).max(right.mass);
             left.b * left.b * (left.mass + right.mass) / (2.0 * left.height * above)
         })
         .sum();
-    let statistic = sum * n_eff;
-    let p_value = BridgeLaw::of(&bins, weight).sf(pair, statistic, anderson_darling_sf);
-    Ok(score(pair, &numeric, statistic).with_p_value(p_value))
+    let statistic = sum * compared.n_eff;
+    let p_value = BridgeLaw::of(&compared.bins, weight).sf(pair, statistic, anderson_darling_sf);
+    Ok(compared.score(pair, statistic, p_value))
 }
 
-fn prepare<'a>(pair: &Pair<'a>) -> Result<(Numeric<'a>, Vec<(usize, Bin)>, f64), NotTestable> {
-    let numeric = pair.numeric()?;
-    let (m, n) = pair.sizes(VALUES_MIN)?;
-    numeric.refuse_one_value()?;
-    let (reference, current) = numeric.counts();
-    Ok((numeric, bins(&reference, &current), n_eff(m as f64, n as f64)))
+impl Compared {
+    fn of(pair: &Pair<'_>) -> Result<Self, NotTestable> {
+        let numeric = pair.numeric()?;
+        let (m, n) = pair.sizes(VALUES_MIN)?;
+        numeric.refuse_one_value()?;
+        let (reference, current) = numeric.counts();
+        Ok(Self {
+            bins: bins(&reference, &current, |bin| numeric.is_point(bin)),
+            n_eff: n_eff(m as f64, n as f64),
+            effect: ks(&reference, &current),
+        })
+    }
+
+    fn score(&self, pair: &Pair<'_>, statistic: f64, p_value: f64) -> Score {
+        pair.score(statistic).with_effect(self.effect, EffectUnit::CumulativeShare).with_p_value(p_value)
+    }
 }
 
-fn score(pair: &Pair<'_>, numeric: &Numeric<'_>, statistic: f64) -> Score {
-    let (reference, current) = numeric.counts();
-    pair.score(statistic).with_effect(ks(&reference, &current), EffectUnit::CumulativeShare)
+fn bins(reference: &[u64], current: &[u64], is_point: impl Fn(usize) -> bool) -> Vec<Bin> {
+    let (m, n) = (total(reference), total(current));
+    let (mut f, mut g, mut height) = (0.0, 0.0, 0.0);
+    let mut bins = Vec::with_capacity(reference.len());
+    for (index, (&held_before, &held)) in reference.iter().zip(current).enumerate() {
+        if held_before == 0 && held == 0 {
+            continue;
+        }
+        let (p, q) = (held_before as f64 / m, held as f64 / n);
+        let mass = (held_before as f64 + held as f64) / (n + m);
+        let a = f - g;
+        (g, f, height) = (g + p, f + q, height + mass);
+        bins.push(Bin { point: is_point(index), p, q, a, b: f - g, mass, height: height.min(1.0) });
+    }
+    bins
 }
 
 /// W² brought to the limit law's mean 1/6 and variance 1/45 (Anderson 1962, equations 2.10 to 2.12).
@@ -144,8 +159,8 @@ enum BridgeLaw {
 }
 
 impl BridgeLaw {
-    fn of(bins: &[(usize, Bin)], weight: impl Fn(f64, f64, f64) -> f64) -> Self {
-        if bins.iter().all(|(_, bin)| bin.mass < COARSE) {
+    fn of(bins: &[Bin], weight: impl Fn(f64, f64, f64) -> f64) -> Self {
+        if bins.iter().all(|bin| bin.mass < COARSE) {
             return Self::Limit;
         }
         BridgeForm::new(&blocks(bins), weight).map_or(Self::Constant, Self::Bins)
@@ -168,10 +183,10 @@ impl BridgeLaw {
 }
 
 /// Joins small neighbouring bins: up to [`BLOCK`], less near the ends, where the weight of `ad` changes fast.
-fn blocks(bins: &[(usize, Bin)]) -> Vec<f64> {
+fn blocks(bins: &[Bin]) -> Vec<f64> {
     let mut blocks = Vec::new();
     let mut open = 0.0;
-    for (_, bin) in bins {
+    for bin in bins {
         let before = bin.height - bin.mass;
         let most = BLOCK.min((before - open).min(1.0 - before) / 2.0);
         if open > 0.0 && open + bin.mass > most {
@@ -191,7 +206,7 @@ mod tests {
     #[test]
     fn blocks_keep_the_mass_and_stay_few() {
         let counts = vec![10u64; 1000];
-        let blocks = blocks(&bins(&counts, &counts));
+        let blocks = blocks(&bins(&counts, &counts, |_| false));
         assert!((blocks.iter().sum::<f64>() - 1.0).abs() < 1e-12);
         assert!(blocks.len() < 90, "{}", blocks.len());
         assert!(blocks.iter().all(|mass| *mass <= BLOCK + 1e-12));
