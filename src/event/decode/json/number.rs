@@ -137,7 +137,7 @@ fn scan_exponent(bytes: &[u8], start: usize) -> Result<(i64, usize), usize> {
 
 impl Number<'_> {
     /// The nearest double; beyond the largest one an infinity.
-    #[inline]
+    #[inline(always)]
     pub(super) fn to_f64(self) -> f64 {
         let magnitude = if self.exact { self.fast_magnitude() } else { None };
         match magnitude {
@@ -148,20 +148,25 @@ impl Number<'_> {
     }
 
     /// Exact arithmetic and one rounding, for numbers of everyday size.
-    #[inline]
+    #[inline(always)]
     fn fast_magnitude(self) -> Option<f64> {
-        // The conversion rounds to nearest, ties to even, which is what is wanted of a large integer.
+        if self.mantissa > INTEGER_EXACT {
+            return self.long_magnitude();
+        }
         let mantissa = self.mantissa as f64;
-        if self.exponent == 0 {
-            return Some(mantissa);
+        let tens = EXACT_TENS.get(usize::try_from(self.exponent.unsigned_abs()).ok()?)?;
+        // Clinger 1990: both operands are exact, so one operation rounds once.
+        Some(if self.exponent < 0 { mantissa / tens } else { mantissa * tens })
+    }
+
+    /// The same for more digits than a double holds.
+    fn long_magnitude(self) -> Option<f64> {
+        match self.exponent {
+            // The conversion rounds to nearest, ties to even.
+            0 => Some(self.mantissa as f64),
+            ..0 => divide_by_tens(self.mantissa, usize::try_from(self.exponent.unsigned_abs()).ok()?),
+            _ => None,
         }
-        let power = usize::try_from(self.exponent.unsigned_abs()).ok()?;
-        if self.mantissa <= INTEGER_EXACT {
-            // Clinger 1990: both operands are exact, so one operation rounds once.
-            let tens = EXACT_TENS.get(power)?;
-            return Some(if self.exponent < 0 { mantissa / tens } else { mantissa * tens });
-        }
-        if self.exponent < 0 { divide_by_tens(self.mantissa, power) } else { None }
     }
 
     #[cold]

@@ -124,7 +124,7 @@ impl<'a, 'm> Reader<'a, 'm> {
     }
 
     /// The value of a place.
-    #[inline]
+    #[inline(always)]
     fn value(&mut self, place: usize) -> Step<()> {
         match self.plan.node(place) {
             Some(node) if node.is_leaf() => self.leaf(node),
@@ -134,7 +134,7 @@ impl<'a, 'm> Reader<'a, 'm> {
     }
 
     /// A value of which nothing but itself is wanted.
-    #[inline]
+    #[inline(always)]
     fn leaf(&mut self, node: &Node) -> Step<()> {
         match self.scan.peek() {
             b'"' => {
@@ -170,7 +170,7 @@ impl<'a, 'm> Reader<'a, 'm> {
         self.memory.scratch = text;
     }
 
-    #[inline]
+    #[inline(always)]
     fn fill_number(&mut self, node: &Node, number: Number<'_>) {
         match node.targets.as_slice() {
             [Target::Number(column)] if !self.journaling => self.columns.set_number(*column, number.to_f64()),
@@ -178,7 +178,7 @@ impl<'a, 'm> Reader<'a, 'm> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn fill_text(&mut self, node: &Node, text: &[u8]) {
         match node.targets.as_slice() {
             [Target::Category(column)] if !self.journaling => self.columns.set_category(*column, text),
@@ -257,7 +257,7 @@ impl<'a, 'm> Reader<'a, 'm> {
     }
 
     /// A key, up to its value: the position of its member, or `None` if it is not looked for.
-    #[inline]
+    #[inline(always)]
     fn key(&mut self, node: &Node, prediction: usize) -> Step<Option<usize>> {
         if self.scan.peek() != b'"' {
             return self.scan.malformed("no `\"` where a key belongs");

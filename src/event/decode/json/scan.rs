@@ -72,7 +72,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next byte; 0 at the end, which is no JSON byte outside of strings.
-    #[inline]
+    #[inline(always)]
     pub(super) fn peek(&self) -> u8 {
         self.bytes.get(self.at).copied().unwrap_or(0)
     }
@@ -84,7 +84,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes over white space.
-    #[inline]
+    #[inline(always)]
     pub(super) fn skip_space(&mut self) {
         if self.peek() > b' ' {
             return;
@@ -106,7 +106,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes over a key that was expected, from behind its opening quote to its value.
-    #[inline]
+    #[inline(always)]
     pub(super) fn skip_written(&mut self, written: &Written) -> bool {
         let Some(length) = self.bytes.get(self.at..).and_then(|rest| written.matches(rest)) else {
             return false;
@@ -168,7 +168,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Behind a member or element: `true` if another follows, `false` if the container has been closed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn another(&mut self, closing: u8) -> Step<bool> {
         self.skip_space();
         let next = self.peek();
@@ -211,7 +211,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A string, from its opening quote to behind its closing one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn string(&mut self) -> Step<Text<'a>> {
         if self.peek() != b'"' {
             return self.malformed("no `\"` where a key belongs");
@@ -221,7 +221,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A string whose opening quote is already behind.
-    #[inline]
+    #[inline(always)]
     pub(super) fn rest_of_string(&mut self) -> Step<Text<'a>> {
         let start = self.at;
         let mut escaped = false;
@@ -243,7 +243,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes over the bytes that mean themselves in a string, eight at a time.
-    #[inline]
+    #[inline(always)]
     fn skip_plain(&mut self) {
         while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
             let special = special_bytes(u64::from_le_bytes(*chunk));
