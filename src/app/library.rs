@@ -4,24 +4,19 @@
 //! version. Such a file is loaded when the version is first seen in the events, so a new model goes live
 //! by putting its baseline in place before its first prediction: nothing is restarted.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::baseline::Baseline;
+use crate::config::Model;
 use crate::monitor::{NeedsBaseline, Plan};
 
 /// Reads a baseline file; `None` if there is none.
 pub type Load = dyn Fn(&Path) -> Result<Option<Baseline>, String> + Send + Sync;
 
-/// What stands for the version in a path.
-const VERSION: &str = "{version}";
-
-/// Versions become parts of paths, so they are held to this length and to letters, digits and `._-`.
-const VERSION_BYTES_MAX: usize = 64;
-
 /// Loads baselines and gives out the plan.
 pub struct Library {
-    paths: Vec<PathBuf>,
+    models: Vec<Model>,
     load: Box<Load>,
     plan: Mutex<Arc<Plan>>,
 }
@@ -35,22 +30,23 @@ pub struct LibraryError {
 }
 
 impl Library {
-    /// Loads the baselines that all versions of a model share. `paths` are in the order of the plan's models.
+    /// Loads the baselines that all versions of a model share. `models` are those of the plan, in its order.
     ///
     /// # Errors
     /// When such a file is missing, damaged or of another model.
-    pub fn open(plan: Plan, paths: Vec<PathBuf>, load: Box<Load>) -> Result<Self, LibraryError> {
+    pub fn open(plan: Plan, models: Vec<Model>, load: Box<Load>) -> Result<Self, LibraryError> {
         let mut plan = plan;
-        for (index, path) in paths.iter().enumerate().filter(|(_, path)| !is_template(path)) {
-            let model =
-                plan.models().get(index).map_or_else(String::new, |model| model.settings.name.clone());
-            let failed = |why| LibraryError { model: model.clone(), why };
-            let found = load(path).map_err(failed)?;
-            let baseline = found.ok_or_else(|| failed(format!("there is no file {}", path.display())))?;
-            check(&baseline, &model, None).map_err(failed)?;
+        for (index, model) in
+            models.iter().enumerate().filter(|(_, model)| model.baseline_pattern().is_none())
+        {
+            let failed = |why| LibraryError { model: model.name.clone(), why };
+            let found = load(&model.baseline).map_err(failed)?;
+            let baseline =
+                found.ok_or_else(|| failed(format!("there is no file {}", model.baseline.display())))?;
+            check(&baseline, &model.name, None).map_err(failed)?;
             plan = plan.with_shared(index, Arc::new(baseline));
         }
-        Ok(Self { paths, load, plan: Mutex::new(Arc::new(plan)) })
+        Ok(Self { models, load, plan: Mutex::new(Arc::new(plan)) })
     }
 
     /// The plan as of now.
@@ -93,32 +89,16 @@ impl Library {
     }
 
     fn read(&self, need: &NeedsBaseline, model: &str) -> Result<Option<Baseline>, String> {
-        let Some(path) = self.paths.get(need.model).filter(|path| is_template(path)) else { return Ok(None) };
-        let version = need.version.as_deref().unwrap_or("");
-        if !is_plain(version) {
-            return Err(format!(
-                "a version must be 1 to {VERSION_BYTES_MAX} letters, digits, `.`, `_` or `-`"
-            ));
-        }
-        let path = PathBuf::from(path.to_string_lossy().replace(VERSION, version));
+        let version = need.version.as_deref();
+        let known = self.models.get(need.model).filter(|model| model.baseline_pattern().is_some());
+        // The version comes from an event: `baseline_of` sees to it that it cannot leave the directory.
+        let Some(path) = known.and_then(|model| model.baseline_of(version)) else { return Ok(None) };
         let found = (self.load)(&path)?;
         if let Some(baseline) = &found {
-            check(baseline, model, Some(version))?;
+            check(baseline, model, version)?;
         }
         Ok(found)
     }
-}
-
-fn is_template(path: &Path) -> bool {
-    path.to_string_lossy().contains(VERSION)
-}
-
-/// Whether a version can stand in a file name without leaving its directory.
-fn is_plain(version: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    (1..=VERSION_BYTES_MAX).contains(&version.len())
-        && !version.starts_with('.')
-        && version.chars().all(allowed)
 }
 
 fn check(baseline: &Baseline, model: &str, version: Option<&str>) -> Result<(), String> {
@@ -130,18 +110,5 @@ fn check(baseline: &Baseline, model: &str, version: Option<&str>) -> Result<(), 
             Err(format!("the file was built for version `{other}`, events carry `{version}`"))
         }
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_version_cannot_leave_its_directory() {
-        for wrong in ["", "../x", "a/b", ".hidden", "a b", "ü", &"1".repeat(65)] {
-            assert!(!is_plain(wrong), "{wrong}");
-        }
-        assert!(is_plain("2026-11-23_v1.2"));
     }
 }

@@ -22,14 +22,14 @@ mod owner;
 pub use clock::SystemClock;
 pub use owner::OwnerError;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::baseline::Baseline;
 use crate::config::Config;
 use crate::monitor::{ModelSettings, Plan};
 
-/// The plan of a configuration, with the path of each model's baseline in the same order.
-pub fn plan_of(config: &Config) -> (Plan, Vec<PathBuf>) {
+/// The plan of a configuration, without baselines.
+pub fn plan_of(config: &Config) -> Plan {
     let models = config.models.iter().map(|model| ModelSettings {
         name: model.name.clone(),
         windows: model.windows.clone(),
@@ -38,8 +38,7 @@ pub fn plan_of(config: &Config) -> (Plan, Vec<PathBuf>) {
         segments_max: model.segments_max,
         versions_max: model.versions_max,
     });
-    let paths = config.models.iter().map(|model| model.baseline.clone()).collect();
-    (Plan::new(config.id.clone(), config.streams.clone(), models.collect()), paths)
+    Plan::new(config.id.clone(), config.streams.clone(), models.collect())
 }
 
 /// Reads a baseline file; `None` if there is none.

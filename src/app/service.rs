@@ -93,8 +93,8 @@ impl Service {
         let options =
             Options { dead_letters_max: config.service.dead_letters_max, history: config.service.history };
         let store = Arc::new(Store::open(&config.service.data_dir, options)?);
-        let (plan, paths) = plan_of(config);
-        let library = Arc::new(Library::open(plan, paths, Box::new(read_baseline))?);
+        let library =
+            Arc::new(Library::open(plan_of(config), config.models.clone(), Box::new(read_baseline))?);
         let (monitor, positions) = restore(&store, &library)?;
 
         let listen = |source| ServiceError::Listen { address: config.service.listen, source };

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::config::{self, Config, ConfigErrors, Model, alpha_per_window};
+use crate::config::{self, Config, ConfigErrors, Model};
 use crate::event::Span;
 use crate::event::decode::{FeatureMapping, Field, Mapping, TimestampUnit};
 use crate::notify::ChannelSettings;
 use crate::source::{KafkaSettings, OffsetReset, Stream};
+use crate::verdict::alpha_per_window;
 
 /// Exit code when the file is right.
 const RIGHT: u8 = 0;

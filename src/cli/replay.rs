@@ -56,8 +56,8 @@ struct Tally {
 /// [`Failure`] when a baseline or a file cannot be read, or the output cannot be written.
 pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<(), Failure> {
     let stream = stream_of(args, config)?;
-    let (plan, paths) = plan_of(config);
-    let library = Library::open(plan, paths, Box::new(read_baseline)).map_err(Failure::operator)?;
+    let library = Library::open(plan_of(config), config.models.clone(), Box::new(read_baseline))
+        .map_err(Failure::operator)?;
     let library = Arc::new(library);
     let (monitor, _) = Monitor::restore(library.plan(), Restored::default()).map_err(Failure::other)?;
     let mut pipeline = Pipeline::start(monitor, library, config.service.workers)

@@ -303,3 +303,15 @@ fn header_value(name: &str, item: &Item<'_>, channel: &str) -> Option<SecretStri
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kinds_are_those_that_can_be_sent_to() {
+        let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        let sent: Vec<&str> = crate::notify::CHANNELS.iter().map(|kind| kind.name).collect();
+        assert_eq!(known, sent);
+    }
+}

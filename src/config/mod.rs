@@ -38,7 +38,6 @@ use std::path::{Path, PathBuf};
 pub use describe::describe;
 pub use document::{Key, Section};
 pub use error::{ConfigErrors, Mistake};
-pub use model::alpha_per_window;
 
 use crate::event::decode::Field;
 use crate::notify::ChannelSettings;

@@ -239,18 +239,13 @@ fn budget(item: &Item<'_>) -> Option<verdict::Budget> {
     })
 }
 
-/// What a window of one length may spend of the budget: the probability of a false alarm in it.
-///
-/// `alarms · slide / period / lengths`: a length closes `period / slide` windows in a period, and the lengths
-/// share the budget evenly.
-pub fn alpha_per_window(budget: verdict::Budget, slide: Span, lengths: usize) -> f64 {
-    budget.alarms * slide.as_secs_f64() / budget.period.as_secs_f64() / lengths.max(1) as f64
-}
-
 fn check_budget(item: &Item<'_>, budget: verdict::Budget, windows: Option<&window::Settings>) -> bool {
     let Some(settings) = windows else { return true };
     let lengths = settings.windows.len();
-    let spent = settings.windows.iter().find(|window| alpha_per_window(budget, window.slide, lengths) >= 1.0);
+    let spent = settings
+        .windows
+        .iter()
+        .find(|window| verdict::alpha_per_window(budget, window.slide, lengths) >= 1.0);
     let Some(window) = spent else { return true };
     let message = format!("this budget lets every window of {} alarm", window.length);
     item.refuse::<()>(message, "allow fewer false alarms, or use shorter windows".to_owned());

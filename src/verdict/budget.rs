@@ -12,7 +12,7 @@ use crate::event::Span;
 pub fn alpha_per_window(budget: Budget, slide: Span, lengths: usize) -> f64 {
     let evaluations = budget.period.as_secs_f64() / slide.as_secs_f64().max(1e-6);
     let alpha = budget.alarms / (evaluations * lengths.max(1) as f64);
-    alpha.clamp(0.0, 0.5)
+    alpha.clamp(0.0, 1.0)
 }
 
 /// The level that a window's p-value must stay above to count as quiet.
