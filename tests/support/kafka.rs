@@ -5,6 +5,10 @@
 //! and groups of its own, so tests can run side by side and again on the same broker.
 
 #![allow(dead_code, reason = "no test file uses all of it")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests read where the broker is, and name topics by the clock"
+)]
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
