@@ -87,7 +87,7 @@ fn features(random: &mut Random, style: Style) -> Vec<String> {
         members.push(format!("\"{name}\":\"{}\"", values[random.below(values.len())]));
     }
     for name in BOOLEAN {
-        members.push(format!("\"{name}\":{}", random.next() % 2 == 0));
+        members.push(format!("\"{name}\":{}", random.next().is_multiple_of(2)));
     }
     members
 }
@@ -100,7 +100,7 @@ fn event(random: &mut Random, index: usize, style: Style) -> String {
         "\"model\":\"credit\"".to_owned(),
         String::new(),
         format!("\"score\":0.{:06}", random.next() % 1_000_000),
-        format!("\"prediction\":\"{}\"", if random.next() % 9 == 0 { "deny" } else { "grant" }),
+        format!("\"prediction\":\"{}\"", if random.next().is_multiple_of(9) { "deny" } else { "grant" }),
         format!("\"label\":{}", random.next() % 2),
     ];
     if style == Style::Shuffled {
