@@ -23,6 +23,20 @@ pub(super) struct Memory {
     journal: Vec<Target>,
     /// Room for a string without its escapes.
     scratch: Vec<u8>,
+    /// Room for the containers that are open.
+    frames: Vec<Frame>,
+}
+
+/// An open container of which parts are wanted.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    place: usize,
+    /// Whether it is an object, or else an array.
+    object: bool,
+    /// Whether a value of it has been read.
+    started: bool,
+    /// Where the next member is predicted, or the number of the next element.
+    next: usize,
 }
 
 /// When a place that leads on was last filled, and with which entries of the journal.
@@ -115,7 +129,7 @@ impl<'a, 'm> Reader<'a, 'm> {
         self.scan.skip_space();
         let start = self.scan.position();
         if self.scan.peek() == b'{' {
-            self.value(0)?;
+            self.tree()?;
             return self.scan.finish();
         }
         self.scan.skip_value()?;
@@ -123,13 +137,62 @@ impl<'a, 'm> Reader<'a, 'm> {
         self.scan.not_an_object(start)
     }
 
-    /// The value of a place.
-    #[inline(always)]
-    fn value(&mut self, place: usize) -> Step<()> {
-        match self.plan.node(place) {
-            Some(node) if node.is_leaf() => self.leaf(node),
-            Some(node) => self.branch(place, node),
-            None => self.scan.skip_value(),
+    /// The record and all that is wanted of it. What is open is kept in a list and not on the stack, so
+    /// that no pointer, however long, can overflow that.
+    fn tree(&mut self) -> Step<()> {
+        let mut frames = std::mem::take(&mut self.memory.frames);
+        frames.clear();
+        frames.extend(self.begin(0)?);
+        while let Some(frame) = frames.last_mut() {
+            match self.resume(frame)? {
+                Some(place) => frames.extend(self.begin(place)?),
+                None => {
+                    self.end_instance(frame.place);
+                    frames.pop();
+                }
+            }
+        }
+        self.memory.frames = frames;
+        Ok(())
+    }
+
+    /// Begins the value of a place: a frame if it is a container with something in it, or else the value
+    /// is behind.
+    fn begin(&mut self, place: usize) -> Step<Option<Frame>> {
+        let Some(node) = self.plan.node(place) else {
+            self.scan.skip_value()?;
+            return Ok(None);
+        };
+        self.begin_instance(place)?;
+        let opening = self.scan.peek();
+        if node.is_leaf() || !matches!(opening, b'{' | b'[') {
+            self.leaf(node)?;
+            self.end_instance(place);
+            return Ok(None);
+        }
+        self.fill(node, Value::Container);
+        self.scan.open()?;
+        let object = opening == b'{';
+        let (closing, next) = if object { (b'}', node.predictions) } else { (b']', 0) };
+        if self.scan.peek() == closing {
+            self.scan.close();
+            self.end_instance(place);
+            return Ok(None);
+        }
+        Ok(Some(Frame { place, object, started: false, next }))
+    }
+
+    /// Goes on in a container, up to its end (`None`) or to a value of a place that leads on.
+    fn resume(&mut self, frame: &mut Frame) -> Step<Option<usize>> {
+        let closing = if frame.object { b'}' } else { b']' };
+        if frame.started && !self.scan.another(closing)? {
+            return Ok(None);
+        }
+        frame.started = true;
+        match self.plan.node(frame.place) {
+            Some(node) if frame.object => self.members(node, &mut frame.next),
+            Some(node) => self.elements(node, &mut frame.next),
+            None => Ok(None),
         }
     }
 
@@ -195,27 +258,6 @@ impl<'a, 'm> Reader<'a, 'm> {
         }
     }
 
-    /// A value of which parts are wanted. Recursion is as deep as the mapping's pointers are long, and
-    /// never deeper than the depth limit.
-    fn branch(&mut self, place: usize, node: &Node) -> Step<()> {
-        self.begin_instance(place)?;
-        match self.scan.peek() {
-            b'{' => {
-                self.fill(node, Value::Container);
-                self.object(node)?;
-            }
-            b'[' => {
-                self.fill(node, Value::Container);
-                self.array(node)?;
-            }
-            _ => self.leaf(node)?,
-        }
-        if let Some(instance) = self.memory.instances.get_mut(place) {
-            instance.end = self.memory.journal.len();
-        }
-        Ok(())
-    }
-
     /// Makes absent what an earlier value of the same place filled: of a key that comes twice the last value
     /// is the one that holds, with all below it.
     fn begin_instance(&mut self, place: usize) -> Step<()> {
@@ -234,24 +276,28 @@ impl<'a, 'm> Reader<'a, 'm> {
         Ok(())
     }
 
-    fn object(&mut self, node: &Node) -> Step<()> {
-        self.scan.open()?;
-        if self.scan.peek() == b'}' {
-            self.scan.close();
-            return Ok(());
+    fn end_instance(&mut self, place: usize) {
+        if let Some(instance) = self.memory.instances.get_mut(place) {
+            instance.end = self.memory.journal.len();
         }
-        let mut prediction = node.predictions;
+    }
+
+    /// Members of an object, from a key on; `prediction` is where the next member is predicted.
+    fn members(&mut self, node: &Node, prediction: &mut usize) -> Step<Option<usize>> {
         loop {
-            let member = self.key(node, prediction)?;
+            let member = self.key(node, *prediction)?;
             match member.and_then(|position| Some((position, node.members.get(position)?))) {
                 Some((position, member)) => {
-                    prediction = node.predictions + 1 + position;
-                    self.value(member.node)?;
+                    *prediction = node.predictions + 1 + position;
+                    match self.plan.node(member.node) {
+                        Some(below) if below.is_leaf() => self.leaf(below)?,
+                        _ => return Ok(Some(member.node)),
+                    }
                 }
                 None => self.scan.skip_value()?,
             }
             if !self.scan.another(b'}')? {
-                return Ok(());
+                return Ok(None);
             }
         }
     }
@@ -287,22 +333,18 @@ impl<'a, 'm> Reader<'a, 'm> {
         Ok(node.find(&self.memory.scratch))
     }
 
-    fn array(&mut self, node: &Node) -> Step<()> {
-        self.scan.open()?;
-        if self.scan.peek() == b']' {
-            self.scan.close();
-            return Ok(());
-        }
-        let mut wanted = node.elements.iter().copied().peekable();
-        for element in 0.. {
-            match wanted.next_if(|(index, _)| *index == element) {
-                Some((_, place)) => self.value(place)?,
-                None => self.scan.skip_value()?,
+    /// Elements of an array, from number `element` on.
+    fn elements(&mut self, node: &Node, element: &mut usize) -> Step<Option<usize>> {
+        loop {
+            let wanted = node.elements.binary_search_by_key(element, |(index, _)| *index);
+            *element += 1;
+            if let Some((_, place)) = wanted.ok().and_then(|at| node.elements.get(at)) {
+                return Ok(Some(*place));
             }
+            self.scan.skip_value()?;
             if !self.scan.another(b']')? {
-                break;
+                return Ok(None);
             }
         }
-        Ok(())
     }
 }

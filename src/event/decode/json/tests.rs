@@ -555,7 +555,11 @@ fn plain_integer(text: &str) -> Option<i64> {
 }
 
 fn json_number(value: &Json) -> f64 {
-    value.as_f64().unwrap_or_else(crate::event::wrong_type)
+    match value {
+        Json::String(text) if text == "NaN" => f64::NAN,
+        Json::String(text) if text == "-inf" => f64::NEG_INFINITY,
+        value => value.as_f64().unwrap_or_else(crate::event::wrong_type),
+    }
 }
 
 fn json_name(value: &Json) -> String {
@@ -668,7 +672,7 @@ fn string_text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => "[a-z0-9 ]{1,12}",
         1 => "\\PC{0,6}".prop_map(|text| text.replace(['"', '\\'], "")),
-        1 => prop::sample::select(vec!["\\n", "\\\"", "\\\\", "\\/", "\\u00e4", "\\ud83d\\ude00", "\\b", "NaN"])
+        1 => prop::sample::select(vec!["-inf", "\\n", "\\\"", "\\\\", "\\/", "\\u00e4", "\\ud83d\\ude00", "\\b", "NaN"])
             .prop_map(str::to_owned),
     ];
     proptest::collection::vec(piece, 0..4).prop_map(|pieces| format!("\"{}\"", pieces.concat()))
