@@ -140,7 +140,9 @@ impl Baseline {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(BaselineError::Damaged { path: path.to_owned(), why: "it ends early".to_owned() })
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) =>
+            {
                 Err(BaselineError::Damaged { path: path.to_owned(), why: error.to_string() })
             }
             Err(error) => Err(io(error)),
