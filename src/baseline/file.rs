@@ -11,7 +11,7 @@
 //! of the second line; a reader checks it, and refuses a newer version.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -34,6 +34,9 @@ const VERSION: u32 = 1;
 
 /// Largest content that is read: a thousand columns with all panes stay far below.
 const CONTENT_BYTES_MAX: u64 = 1 << 30;
+
+/// What a gzip file begins with.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Why a baseline file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -126,17 +129,24 @@ impl Baseline {
     /// [`BaselineError`], each with what to do.
     pub fn read(path: &Path) -> Result<Self, BaselineError> {
         let io = |source| BaselineError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(io)?;
-        let mut bytes = Vec::new();
-        let mut unpacked = GzDecoder::new(BufReader::new(file)).take(CONTENT_BYTES_MAX + 1);
-        match unpacked.read_to_end(&mut bytes) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                return Err(BaselineError::Foreign { path: path.to_owned() });
-            }
-            Err(error) => return Err(io(error)),
+        let mut file = BufReader::new(File::open(path).map_err(io)?);
+        if !file.fill_buf().map_err(io)?.starts_with(&GZIP_MAGIC) {
+            return Err(BaselineError::Foreign { path: path.to_owned() });
         }
-        Self::parse(path, &bytes)
+        let mut bytes = Vec::new();
+        let mut unpacked = GzDecoder::new(file).take(CONTENT_BYTES_MAX + 1);
+        match unpacked.read_to_end(&mut bytes) {
+            Ok(_) => Self::parse(path, &bytes),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(BaselineError::Damaged { path: path.to_owned(), why: "it ends early".to_owned() })
+            }
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) =>
+            {
+                Err(BaselineError::Damaged { path: path.to_owned(), why: error.to_string() })
+            }
+            Err(error) => Err(io(error)),
+        }
     }
 
     fn parse(path: &Path, bytes: &[u8]) -> Result<Self, BaselineError> {

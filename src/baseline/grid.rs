@@ -26,7 +26,7 @@ pub(super) struct Placed {
 
 /// Places bins by a sample of the column.
 ///
-/// With `K` = 256, or a twentieth of the rows if that is less: a value with a share of `1/K` or more gets
+/// With `K` = `bins`, or if that is not said 256, or a twentieth of the rows if that is less: a value with a share of `1/K` or more gets
 /// a point bin; if there are at most `K` distinct values, all do. The other values get bins of equal mass,
 /// `K` in all. The first and last are split at ranks `m/K · 2^-j` down to eight rows. The first edge is
 /// just below the smallest value and the last is the largest, so that what lies outside the training
@@ -34,7 +34,7 @@ pub(super) struct Placed {
 ///
 /// # Errors
 /// Never for finite values; the grid checks itself.
-pub(super) fn place(sample: Sample) -> Result<Placed, GridError> {
+pub(super) fn place(sample: Sample, bins: Option<u64>) -> Result<Placed, GridError> {
     let (mean, deviation) = sample.moments();
     let fixed = FixedPoint {
         centre: if mean.is_finite() { mean } else { 0.0 },
@@ -44,7 +44,8 @@ pub(super) fn place(sample: Sample) -> Result<Placed, GridError> {
     let (Some(&min), Some(&max)) = (sorted.low.first(), sorted.high.first()) else {
         return Ok(Placed { grid: Grid::try_new(Vec::new(), fixed)?, is_constant: true });
     };
-    let bins = (sorted.n / ROWS_PER_BIN).clamp(BINS_MIN, BINS);
+    let usual = (sorted.n / ROWS_PER_BIN).clamp(BINS_MIN, BINS);
+    let bins = bins.unwrap_or(usual).max(1);
     let (atoms, rest) = split_atoms(&sorted.sample, bins);
     let mut edges = vec![min.next_down(), max];
     for atom in &atoms {
@@ -96,7 +97,7 @@ mod tests {
         for (row, value) in values.iter().enumerate() {
             sample.push(Sample::row_hash(row as u64), *value);
         }
-        let placed = place(sample).expect("finite values");
+        let placed = place(sample, None).expect("finite values");
         let mut summary = NumericSummary::empty(&placed.grid);
         summary.observe_values(
             &placed.grid,

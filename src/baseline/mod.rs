@@ -8,14 +8,18 @@
 //! counts and equal reference windows.
 
 mod build;
+mod count;
 mod file;
 mod grid;
 pub mod read;
 mod sample;
+mod survey;
 
-pub use build::{BuildError, BuildOptions, Progress, RARE_MAX, Roles, TOP_MAX, build_table};
+pub use build::{BuildError, BuildOptions, Plan, Progress, Roles, build_table, plan_table};
+pub use count::{Counted, PANES_MAX, count_table};
 pub use file::BaselineError;
 pub use grid::BINS;
+pub use survey::{RARE_MAX, TOP_MAX};
 
 use std::fmt;
 use std::path::Path;

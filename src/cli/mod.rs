@@ -2,11 +2,14 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 the operator's mistake (a wrong argument, configuration or file).
 
+pub mod baseline;
 pub mod check;
+pub mod compare;
 pub mod demo;
 pub mod replay;
 pub mod run;
 pub mod test_alert;
+mod text;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -15,7 +18,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 
 use crate::app::SystemClock;
-use crate::config::{Config, Purpose};
+use crate::config::{Config, Model, Purpose};
 
 /// Watches a deployed model's inputs and outputs in Kafka, raises drift alarms within a stated
 /// false-alarm budget, and starts the retraining.
@@ -41,6 +44,11 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Build a model's training reference, or show one
+    #[command(subcommand)]
+    Baseline(baseline::Command),
+    /// Compare two files: every statistic of every column
+    Compare(compare::Args),
     /// Say what would have been alerted, from files of recorded events
     Replay(replay::Args),
     /// Send a trial through a channel and print what the receiver answered
@@ -113,6 +121,8 @@ impl Command {
         match self {
             Self::Run(args) => run::run(args, &load(&args.config, Purpose::Run)?).map(|()| 0),
             Self::Check { config, json } => check::run(config, *json, out, err).map_err(Failure::other),
+            Self::Baseline(command) => baseline::run(command, out).map(|()| 0),
+            Self::Compare(args) => compare::run(args, out).map(|()| 0),
             Self::Replay(args) => replay::run(args, &load(&args.config, Purpose::Replay)?, out).map(|()| 0),
             Self::TestAlert { config, channel } => {
                 test_alert(&load(config, Purpose::Send)?, channel, out).map(|()| 0)
@@ -137,4 +147,16 @@ fn test_alert(config: &Config, channel: &str, out: &mut dyn Write) -> Result<(),
 fn load(path: &Path, purpose: Purpose) -> Result<Config, Failure> {
     crate::config::load_for(path, purpose)
         .map_err(|errors| Failure::operator(errors.render(io::stderr().is_terminal())))
+}
+
+/// The model of this name; without one the only model there is.
+fn model_of<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Model, Failure> {
+    let models = || config.models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>().join(", ");
+    match (name, config.models.as_slice()) {
+        (None, [only]) => Ok(only),
+        (None, _) => Err(Failure::operator(format!("say which model: --model, one of {}", models()))),
+        (Some(name), all) => all.iter().find(|model| model.name == name).ok_or_else(|| {
+            Failure::operator(format!("the configuration has no model `{name}`, only {}", models()))
+        }),
+    }
 }

@@ -80,7 +80,7 @@ pub(super) struct Resolution {
     pub(super) bound: f64,
     /// Mass of a typical bin between atoms: δ.
     pub(super) step: f64,
-    /// Share of the reference in point bins.
+    /// Share of the reference in point bins that hold more than one value of both samples: ties.
     pub(super) atoms: f64,
     /// No bin holds two values: the grid loses nothing, and there are no ties.
     values_apart: bool,
@@ -94,7 +94,7 @@ impl Resolution {
             let held = numeric.reference.counts.get(bin).saturating_add(numeric.current.counts.get(bin));
             values_apart &= held <= 1;
             if numeric.is_point(bin) {
-                atoms += share.reference;
+                atoms += if held > 1 { share.reference } else { 0.0 };
             } else {
                 bound = bound.max(share.reference.min(share.current));
                 mass += share.reference;

@@ -12,12 +12,14 @@
 
 mod cells;
 mod csv;
+mod joined;
 mod jsonl;
 mod memory;
 mod parquet;
 mod spool;
 
 pub(crate) use cells::{Cell, Cells, Reading, read_text};
+pub use joined::Joined;
 pub use memory::MemoryTable;
 pub use spool::Spool;
 
