@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::baseline::Baseline;
 use crate::config::Model;
-use crate::monitor::{NeedsBaseline, Plan};
+use crate::monitor::{Lookup, NeedsBaseline, Plan};
 
 /// Reads a baseline file; `None` if there is none.
 pub type Load = dyn Fn(&Path) -> Result<Option<Baseline>, String> + Send + Sync;
@@ -59,18 +59,22 @@ impl Library {
         let mut held = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
         let mut plan = Plan::clone(&held);
         for need in needs {
-            let model =
-                plan.models().get(need.model).map_or_else(String::new, |model| model.settings.name.clone());
+            let Some(known) = plan.models().get(need.model) else { continue };
+            if !matches!(known.lookup(need.version.as_deref()), Lookup::Unknown) {
+                // Another worker asked for the same version a moment ago.
+                continue;
+            }
+            let model = known.settings.name.clone();
             let found = self.read(need, &model).unwrap_or_else(|why| {
-                tracing::error!(model.id = %model, model.version = ?need.version, "baseline cannot be used: {why}");
+                tracing::error!(model.id = %model, model.version = need.version.as_deref(), "baseline cannot be used: {why}");
                 None
             });
             match &found {
                 Some(baseline) => {
-                    tracing::info!(model.id = %model, model.version = ?need.version, baseline.id = %baseline.id, "baseline loaded");
+                    tracing::info!(model.id = %model, model.version = need.version.as_deref(), baseline.id = %baseline.id, "baseline loaded");
                 }
                 None => {
-                    tracing::warn!(model.id = %model, model.version = ?need.version, "no baseline: events of this version are set aside");
+                    tracing::warn!(model.id = %model, model.version = need.version.as_deref(), "no baseline: events of this version are set aside");
                 }
             }
             plan = plan.with_version(need.model, need.version.clone(), found.map(Arc::new));

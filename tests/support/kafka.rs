@@ -86,6 +86,13 @@ pub fn produce<P: AsRef<[u8]>>(topic: &str, partition: i32, payloads: impl IntoI
     producer.flush(PATIENCE).unwrap();
 }
 
+/// Writes a record without a value.
+pub fn produce_tombstone(topic: &str, partition: i32) {
+    let producer: BaseProducer = client().create().unwrap();
+    producer.send(BaseRecord::<[u8], [u8]>::to(topic).partition(partition).key(b"key")).unwrap();
+    producer.flush(PATIENCE).unwrap();
+}
+
 /// Writes records in one transaction, which is then committed or aborted.
 pub fn produce_transaction<P: AsRef<[u8]>>(
     topic: &str,
