@@ -79,6 +79,14 @@ impl Failure {
         Self { message: message.to_string(), code: 2 }
     }
 
+    /// The output cannot be written. A reader that has seen enough (`| head`) is no failure.
+    pub fn output(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self { message: String::new(), code: 0 },
+            _ => Self::other(format!("cannot write the output: {error}")),
+        }
+    }
+
     /// Anything else: exit code 1. An error's causes belong into the message: see [`chain`].
     pub fn other(message: impl Display) -> Self {
         Self { message: message.to_string(), code: 1 }
@@ -108,8 +116,10 @@ impl Cli {
             Ok(code) => code,
             Err(failure) => {
                 let _ = out.flush();
-                // Nobody is left to tell when even that fails.
-                let _ = writeln!(err, "driftline: {}", failure.message);
+                if !failure.message.is_empty() {
+                    // Nobody is left to tell when even that fails.
+                    let _ = writeln!(err, "driftline: {}", failure.message);
+                }
                 failure.code
             }
         }

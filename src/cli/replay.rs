@@ -14,8 +14,8 @@ use crate::app::library::Library;
 use crate::app::pipeline::{Came, Pipeline};
 use crate::app::{SystemClock, plan_of, read_baseline};
 use crate::config::Config;
-use crate::event::{Clock, Origin};
-use crate::incident::{Incident, Status};
+use crate::event::{Clock, Origin, Timestamp};
+use crate::incident::{Incident, Notification, NotificationKind, Status};
 use crate::monitor::{ClosedWindow, Commit, Monitor, Restored};
 use crate::source::{FileSource, SourceEvent};
 
@@ -139,20 +139,16 @@ impl Report<'_> {
         self.tally.windows += commit.windows.len() as u64;
         self.tally.alarms += commit.windows.iter().filter(|window| window.verdict.alarm).count() as u64;
         self.tally.notifications += commit.outbox.len() as u64;
-        for window in &commit.windows {
-            self.window(window)?;
-        }
-        for incident in &commit.transitions {
-            self.tally.incidents_opened += u64::from(incident.status == Status::Open);
-            self.tally.incidents_resolved += u64::from(incident.status == Status::Resolved);
-            self.incident(incident)?;
-        }
-        for sent in &commit.outbox {
-            let line = json!({
-                "type": "notification", "id": sent.id, "kind": sent.kind, "channel": sent.channel,
-                "incident": sent.incident.id, "sequence": sent.incident.sequence,
-            });
-            self.line(&line, &format!("    would tell {}: {:?}", sent.channel, sent.kind))?;
+        // What a window led to is told right after the windows that ended with it.
+        let mut ends: Vec<Timestamp> = commit.windows.iter().map(|window| window.end).collect();
+        ends.dedup();
+        for end in ends {
+            for window in commit.windows.iter().filter(|window| window.end == end) {
+                self.window(window)?;
+            }
+            for incident in commit.transitions.iter().filter(|incident| incident.updated_at == end) {
+                self.incident(incident, &commit.outbox)?;
+            }
         }
         Ok(())
     }
@@ -192,19 +188,38 @@ impl Report<'_> {
         self.line(&verdict, "")
     }
 
-    fn incident(&mut self, incident: &Incident) -> Result<(), Failure> {
+    fn incident(&mut self, incident: &Incident, outbox: &[Notification]) -> Result<(), Failure> {
+        self.tally.incidents_opened += u64::from(incident.status == Status::Open);
+        self.tally.incidents_resolved += u64::from(incident.status == Status::Resolved);
         let names: Vec<&str> = incident.features.iter().map(|column| column.name.as_ref()).collect();
         let mut document =
             serde_json::to_value(incident).map_err(|error| Failure::other(error.to_string()))?;
         tag(&mut document, "incident");
-        let text = format!(
-            "  incident {} {:?} at {}: {}",
-            incident.id,
-            incident.status,
-            incident.updated_at,
-            names.join(", ")
-        );
-        self.line(&document, &text)
+        let status = match incident.status {
+            Status::Open => "opens",
+            Status::Updated => "changes",
+            Status::Resolved => "is resolved",
+        };
+        let text = format!("  incident {} {status}: {}", incident.id, names.join(", "));
+        self.line(&document, &text)?;
+        let its = |sent: &&Notification| {
+            sent.incident.id == incident.id && sent.incident.sequence == incident.sequence
+        };
+        for sent in outbox.iter().filter(its) {
+            let line = json!({
+                "type": "notification", "id": sent.id, "kind": sent.kind, "channel": sent.channel,
+                "incident": sent.incident.id, "sequence": sent.incident.sequence,
+            });
+            let what = match sent.kind {
+                NotificationKind::Opened => "that it opened",
+                NotificationKind::Updated => "that it changed",
+                NotificationKind::Resolved => "that it is over",
+                NotificationKind::Retrain => "to retrain",
+                NotificationKind::Test => "a trial",
+            };
+            self.line(&line, &format!("    would tell {} {what}", sent.channel))?;
+        }
+        Ok(())
     }
 
     fn finish(mut self) -> Result<(), Failure> {
@@ -246,7 +261,7 @@ impl Report<'_> {
 }
 
 fn output(error: io::Error) -> Failure {
-    Failure::other(format!("cannot write the output: {error}"))
+    Failure::output(&error)
 }
 
 fn tag(document: &mut Value, name: &str) {
