@@ -196,36 +196,37 @@ pub(super) fn ln_ratio(a: f64, b: f64) -> f64 {
 
 /// The group of each bin, from the reference alone: underflow, groups in order, overflow, gaps.
 fn groups(numeric: &Numeric<'_>) -> Vec<usize> {
-    let bins = numeric.grid.bins();
-    let last = bins - 1;
-    let count = |bin: usize| u128::from(numeric.reference.counts.get(bin));
-    let inside = || 1..last;
-    let mass: u128 = inside().map(count).sum();
-    let large = |bin: usize| numeric.is_point(bin) && count(bin) * u128::from(GROUPS) >= mass;
-    let rest: u128 = inside().filter(|&bin| !large(bin)).map(count).sum();
+    let counts: Vec<f64> = numeric.reference.counts.iter().map(|count| count as f64).collect();
+    let last = counts.len() - 1;
+    let inside = 1..last;
+    let sixteen = GROUPS as f64;
+    let mass: f64 = counts.iter().take(last).skip(1).sum();
+    let large: Vec<bool> = counts
+        .iter()
+        .enumerate()
+        .map(|(bin, count)| count * sixteen >= mass && numeric.is_point(bin))
+        .collect();
+    let rest: f64 = inside.clone().filter(|&bin| !large[bin]).map(|bin| counts[bin]).sum();
     // As many groups for the rest as its share of the sixteen, and at least one.
-    let parts = ((rest * u128::from(GROUPS) + mass / 2) / mass.max(1)).max(1);
-    let (mut group, mut open, mut seen) = (0, false, 0u128);
-    let mut of = vec![0; bins];
-    for bin in inside().filter(|&bin| count(bin) > 0) {
-        if large(bin) {
-            group += 1;
-            of[bin] = group;
+    let per_count = (rest * sixteen / mass.max(1.0)).round().max(1.0) / rest.max(1.0);
+    let (mut group, mut open, mut seen) = (0, false, 0.0);
+    let mut of = vec![0; counts.len()];
+    for bin in inside.clone().filter(|&bin| counts[bin] > 0.0) {
+        group += usize::from(large[bin] || !open);
+        of[bin] = group;
+        if large[bin] {
             open = false;
             continue;
         }
-        if !open {
-            group += 1;
-        }
-        of[bin] = group;
-        let part_before = seen * parts / rest.max(1);
-        seen += count(bin);
-        open = seen * parts / rest.max(1) == part_before;
+        let part = (seen * per_count).floor();
+        seen += counts[bin];
+        // A group ends with the bin that reaches the next part; half a count of slack is for rounding.
+        open = ((seen + 0.5) * per_count).floor() == part;
     }
-    if bins > 1 {
+    if last > 0 {
         of[last] = group + 1;
     }
-    inside().filter(|&bin| count(bin) == 0).for_each(|bin| of[bin] = group + 2);
+    inside.filter(|&bin| counts[bin] == 0.0).for_each(|bin| of[bin] = group + 2);
     of
 }
 

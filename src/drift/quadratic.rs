@@ -25,8 +25,8 @@ pub(super) const AD: DriftTest = DriftTest {
 /// an atom, or a coarse grid. The law is then computed for the bins as they are.
 const COARSE: f64 = 1.0 / 64.0;
 
-/// Bins are joined up to this share where the law is computed for them: about sixty blocks are enough.
-const BLOCK: f64 = 1.0 / 48.0;
+/// Bins are joined up to this share where the law is computed for them: about forty blocks are enough.
+const BLOCK: f64 = 1.0 / 32.0;
 
 /// Two samples, ready for a quadratic statistic.
 struct Compared {

@@ -46,6 +46,7 @@ fn distance(numeric: &Numeric<'_>) -> Result<(f64, f64), NotTestable> {
         return Err(NotTestable::Degenerate { reason: "the baseline's grid has no edges".to_owned() });
     };
     let shares = numeric.shares();
+    let sizes = (numeric.reference.counts.total() as f64, numeric.current.counts.total() as f64);
     let (below, below_bound) = beyond(numeric, 0, *first);
     let (above, above_bound) = beyond(numeric, edges.len(), *last);
     let (mut distance, mut bound) = (below + above, below_bound + above_bound);
@@ -53,7 +54,7 @@ fn distance(numeric: &Numeric<'_>) -> Result<(f64, f64), NotTestable> {
     for (bin, (edge, share)) in edges.windows(2).zip(shares.iter().skip(1)).enumerate() {
         let [low, high] = *edge else { continue };
         let inside = Inside { a, share: *share, width: high - low };
-        let (part, error) = match inside.signed_area(numeric, bin + 1, high) {
+        let (part, error) = match inside.signed_area(numeric, sizes, bin + 1, high) {
             Some(area) => (area.abs(), inside.area_error()),
             None => (inside.linear(), inside.width * (share.reference + share.current) / 2.0),
         };
@@ -87,13 +88,12 @@ impl Inside {
 
     /// ∫(F − G) over the bin, from the sums of its values; `None` where there are none, or where F − G
     /// certainly changes sign.
-    fn signed_area(&self, numeric: &Numeric<'_>, bin: usize, high: f64) -> Option<f64> {
+    fn signed_area(&self, numeric: &Numeric<'_>, sizes: (f64, f64), bin: usize, high: f64) -> Option<f64> {
         if self.a * self.b() < 0.0 {
             return None;
         }
-        let size = |sample: &crate::summary::NumericSummary| sample.counts.total() as f64;
-        let current = numeric.mean_below(numeric.current, bin, high, size(numeric.current))?;
-        let reference = numeric.mean_below(numeric.reference, bin, high, size(numeric.reference))?;
+        let reference = numeric.mean_below(numeric.reference, bin, high, sizes.0)?;
+        let current = numeric.mean_below(numeric.current, bin, high, sizes.1)?;
         Some(self.width * self.a + current - reference)
     }
 

@@ -10,8 +10,8 @@
 
 use std::f64::consts::PI;
 
-/// Terms of Smirnov's sum are left out once they are this much smaller than the first: e^−40.
-const EXPONENT_MAX: f64 = 40.0;
+/// Terms of Smirnov's sum are left out once they are this much smaller than the first: e^−30.
+const EXPONENT_MAX: f64 = 30.0;
 /// More intervals than this are never summed: only for `x` so small that the probability is one.
 const INTERVALS_MAX: usize = 40;
 /// Beyond this exponent a double holds nothing.
@@ -178,11 +178,13 @@ fn smirnov(x: f64, mut zero: impl FnMut(usize) -> Option<f64>, determinant: impl
 }
 
 /// The integral between two zeros, with u = (low + high)/2 − (high − low)/2·cos t by the midpoint rule,
-/// which for such a periodic function converges geometrically.
+/// which for such a periodic function converges geometrically: the pole at 0 sets the rate, the exponential
+/// wants the rest.
 fn between(x: f64, low: f64, high: f64, smooth: impl Fn(f64, f64) -> f64) -> f64 {
     let half = (high - low) / 2.0;
-    let nodes = 24.0 + 5.0 * (x * half / 2.0).sqrt() + 10.0 * (high / low).sqrt().min(100.0);
-    let nodes = nodes.ceil();
+    let pole = (high + low) / (high - low);
+    let rate = (pole + (pole * pole - 1.0).sqrt()).ln();
+    let nodes = (8.0 + (16.0 / rate).min(1000.0) + 4.5 * (x * half / 2.0).sqrt()).ceil();
     let mut sum = 0.0;
     let mut node = 0.5;
     while node < nodes {
@@ -199,7 +201,7 @@ fn between(x: f64, low: f64, high: f64, smooth: impl Fn(f64, f64) -> f64) -> f64
 /// u = low + s² by the trapezoidal rule.
 fn upwards(x: f64, low: f64, smooth: impl Fn(f64, f64) -> f64) -> f64 {
     let reach = (2.0 * EXPONENT_MAX / x).sqrt();
-    let nodes = (64.0 + 60.0 * reach / low.sqrt()).min(4096.0).ceil();
+    let nodes = (32.0 + 60.0 * reach / low.sqrt()).min(4096.0).ceil();
     let step = reach / nodes;
     let mut sum = 0.0;
     let mut node = 0.5;
