@@ -505,6 +505,7 @@ topic = "t"
 [stream.fields]
 model = "/model"
 timestamp = "/ts"
+timestamp_unit = "ms"
 features = "/features"
 [[channel]]
 name = "chat"

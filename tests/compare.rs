@@ -77,7 +77,8 @@ fn distances_agree_with_reference_values_within_their_bound() {
             let bound = found["bound"].as_f64().expect("a bound");
             let slack = 1e-9 * expected.abs().max(1.0);
             assert!((value - expected).abs() <= bound + slack, "{place}");
-            assert!(bound <= 1e-3 * expected.abs() + slack, "no more values than bins, so exact: {place}");
+            let has_a_bin_each = current.len() + reference.len() <= 4_096;
+            assert!(!has_a_bin_each || bound <= 1e-3 * expected.abs() + slack, "not exact: {place}");
             checked += 1;
         }
         if let (Some(p_value), Some(found)) = (expected["ks"]["p_exact"].as_f64(), statistic(column, "ks"))
