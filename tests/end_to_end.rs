@@ -169,19 +169,20 @@ fn a_killed_service_gives_the_same_windows() {
 fn produce_slowly(topic: &str) -> BTreeMap<i32, i64> {
     let mut applications = Applications::new(3);
     let mut ends = BTreeMap::new();
-    for minute in 0..120 {
-        let climate = if (40..80).contains(&minute) { Climate::Shifted } else { Climate::Calm };
+    for part in 0..40 {
         let mut portion: BTreeMap<i32, Vec<String>> = BTreeMap::new();
-        for number in 0..90 {
+        for number in 0..270 {
+            let due = part * 3 * MINUTE_MS + number * 667;
+            let shifted = (40..80).contains(&(due / MINUTE_MS));
+            let climate = if shifted { Climate::Shifted } else { Climate::Calm };
             let jitter = (applications.uniform() * 50_000.0) as i64;
-            let behind = if number == 7 && minute > 20 { 15 * MINUTE_MS } else { jitter };
-            let time = BEGIN_MS + minute * MINUTE_MS + number * 600 - behind;
-            portion.entry((number % 3) as i32).or_default().push(applications.event(climate, "1", time));
+            let behind = if number % 97 == 0 && part > 6 { 15 * MINUTE_MS } else { jitter };
+            let event = applications.event(climate, "1", BEGIN_MS + due - behind);
+            portion.entry((number % 3) as i32).or_default().push(event);
         }
         for (partition, end) in produce(topic, &portion) {
             *ends.entry(partition).or_default() += end;
         }
-        std::thread::sleep(Duration::from_millis(30));
     }
     ends
 }
