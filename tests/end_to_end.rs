@@ -26,7 +26,15 @@ const TEN_MINUTES: &str = "windows = [\"10m\"]\nallowed_lateness = \"1m\"\nresol
 fn settings(name: &str, partitions: i32, model: &'static str) -> Settings {
     let topic = kafka::unique(name);
     kafka::create_topic(&topic, partitions);
-    Settings { group: topic.clone(), topic, stream: "", segment: None, model, channels: Vec::new() }
+    Settings {
+        group: topic.clone(),
+        topic,
+        options: "",
+        stream: "",
+        segment: None,
+        model,
+        channels: Vec::new(),
+    }
 }
 
 /// Events, one a second, in turn to each partition; `climate` is asked for each minute.
@@ -308,8 +316,19 @@ fn a_receiver_that_fails_is_tried_again() {
 
 #[test]
 fn two_processes_of_one_group_count_every_event_once() {
+    share_a_topic("");
+}
+
+#[test]
+fn two_processes_count_every_event_once_when_they_share_cooperatively() {
+    share_a_topic("\"partition.assignment.strategy\" = \"cooperative-sticky\"");
+}
+
+/// A second process joins the first one, which then leaves, while records come.
+fn share_a_topic(options: &'static str) {
     // One long window: no event can be late, whoever reads it.
-    let settings = settings("shared", 4, "windows = [\"2h\"]\nallowed_lateness = \"10m\"");
+    let mut settings = settings("shared", 4, "windows = [\"2h\"]\nallowed_lateness = \"10m\"");
+    settings.options = options;
     let topic = &settings.topic;
     let homes = [Home::new(&settings), Home::new(&settings)];
     let mut first = Service::start(&homes[0]);
