@@ -26,7 +26,15 @@ const TEN_MINUTES: &str = "windows = [\"10m\"]\nallowed_lateness = \"1m\"\nresol
 fn settings(name: &str, partitions: i32, model: &'static str) -> Settings {
     let topic = kafka::unique(name);
     kafka::create_topic(&topic, partitions);
-    Settings { group: topic.clone(), topic, stream: "", segment: None, model, channels: Vec::new() }
+    Settings {
+        group: topic.clone(),
+        topic,
+        options: "",
+        stream: "",
+        segment: None,
+        model,
+        channels: Vec::new(),
+    }
 }
 
 /// Events, one a second, in turn to each partition; `climate` is asked for each minute.
@@ -169,19 +177,20 @@ fn a_killed_service_gives_the_same_windows() {
 fn produce_slowly(topic: &str) -> BTreeMap<i32, i64> {
     let mut applications = Applications::new(3);
     let mut ends = BTreeMap::new();
-    for minute in 0..120 {
-        let climate = if (40..80).contains(&minute) { Climate::Shifted } else { Climate::Calm };
+    for part in 0..40 {
         let mut portion: BTreeMap<i32, Vec<String>> = BTreeMap::new();
-        for number in 0..90 {
+        for number in 0..270 {
+            let due = part * 3 * MINUTE_MS + number * 667;
+            let shifted = (40..80).contains(&(due / MINUTE_MS));
+            let climate = if shifted { Climate::Shifted } else { Climate::Calm };
             let jitter = (applications.uniform() * 50_000.0) as i64;
-            let behind = if number == 7 && minute > 20 { 15 * MINUTE_MS } else { jitter };
-            let time = BEGIN_MS + minute * MINUTE_MS + number * 600 - behind;
-            portion.entry((number % 3) as i32).or_default().push(applications.event(climate, "1", time));
+            let behind = if number % 97 == 0 && part > 6 { 15 * MINUTE_MS } else { jitter };
+            let event = applications.event(climate, "1", BEGIN_MS + due - behind);
+            portion.entry((number % 3) as i32).or_default().push(event);
         }
         for (partition, end) in produce(topic, &portion) {
             *ends.entry(partition).or_default() += end;
         }
-        std::thread::sleep(Duration::from_millis(30));
     }
     ends
 }
@@ -307,8 +316,19 @@ fn a_receiver_that_fails_is_tried_again() {
 
 #[test]
 fn two_processes_of_one_group_count_every_event_once() {
+    share_a_topic("");
+}
+
+#[test]
+fn two_processes_count_every_event_once_when_they_share_cooperatively() {
+    share_a_topic("\"partition.assignment.strategy\" = \"cooperative-sticky\"");
+}
+
+/// A second process joins the first one, which then leaves, while records come.
+fn share_a_topic(options: &'static str) {
     // One long window: no event can be late, whoever reads it.
-    let settings = settings("shared", 4, "windows = [\"2h\"]\nallowed_lateness = \"10m\"");
+    let mut settings = settings("shared", 4, "windows = [\"2h\"]\nallowed_lateness = \"10m\"");
+    settings.options = options;
     let topic = &settings.topic;
     let homes = [Home::new(&settings), Home::new(&settings)];
     let mut first = Service::start(&homes[0]);

@@ -47,7 +47,7 @@ pub struct Monitor {
     plan: Arc<Plan>,
     positions: BTreeMap<Origin, i64>,
     clocks: BTreeMap<Origin, PartitionClock>,
-    /// Partitions that are ours now; the others do not hold watermarks back.
+    /// Partitions that are ours now; the others hold watermarks back until they have been away for long.
     assigned: BTreeSet<Origin>,
     models: Vec<Model>,
     pending: Commit,
@@ -212,14 +212,14 @@ impl Monitor {
     /// These partitions are ours from now on, to be read from these offsets.
     pub fn assign(&mut self, partitions: impl IntoIterator<Item = (Origin, i64)>) {
         for (origin, offset) in partitions {
-            let clock = self.clocks.entry(origin.clone()).or_default();
-            clock.empty_since = None;
+            self.clocks.entry(origin.clone()).or_default().back();
             self.positions.insert(origin.clone(), offset);
             self.assigned.insert(origin);
         }
     }
 
-    /// These partitions are no longer ours: they stop holding watermarks back.
+    /// These partitions are no longer ours. If they stay away for `idle_after`, they stop holding
+    /// watermarks back.
     pub fn revoke<'a>(&mut self, partitions: impl IntoIterator<Item = &'a Origin>) {
         for origin in partitions {
             self.assigned.remove(origin);
@@ -273,6 +273,7 @@ impl Monitor {
 
     /// Closes what is complete at `now` and gives everything that must become durable since the last call.
     pub fn advance(&mut self, now: Timestamp) -> Commit {
+        self.note_away(now);
         for index in 0..self.models.len() {
             self.advance_model(index, now);
         }
@@ -418,15 +419,30 @@ impl Monitor {
         model.close_complete(settings, &plan.config, &positions, &mut self.pending);
     }
 
+    /// Notes which partitions others have. While none is ours the group is still sharing them out.
+    fn note_away(&mut self, now: Timestamp) {
+        if self.assigned.is_empty() {
+            return self.clocks.values_mut().for_each(|clock| clock.away_since = None);
+        }
+        for (origin, clock) in &mut self.clocks {
+            if !self.assigned.contains(origin) {
+                clock.away(now);
+            }
+        }
+    }
+
     /// The model's watermark at `now`; it never goes back.
     fn watermark_of(&self, plan: &ModelPlan, model: &Model, now: Timestamp) -> Option<Timestamp> {
         let name = plan.settings.name.as_str();
+        let idle_after = plan.settings.windows.idle_after;
         let clocks = self
             .clocks
             .iter()
-            .filter(|(origin, _)| self.assigned.contains(*origin) && self.plan.may_carry(&origin.topic, name))
+            .filter(|(origin, clock)| {
+                self.plan.may_carry(&origin.topic, name) && !clock.is_gone(now, idle_after)
+            })
             .map(|(_, clock)| clock);
-        model_watermark(clocks, now, plan.settings.windows.idle_after).max(model.memory.watermark)
+        model_watermark(clocks, now, idle_after).max(model.memory.watermark)
     }
 
     fn write_panes(&mut self) {

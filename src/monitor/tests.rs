@@ -398,6 +398,40 @@ fn idleness_needs_a_partition_that_is_read_to_its_end() {
     assert!(!monitor.is_due(at(560)), "what is done is not due");
 }
 
+#[test]
+fn a_partition_that_is_shared_out_later_loses_nothing_until_it_is_taken_to_be_gone() {
+    let plan = plan(&[(60, 60)]);
+    let mut memory = Memory::default();
+    let mut before = monitor(&plan, &memory, 2);
+    for partition in 0..2 {
+        let seen = batch(partition, 0, &[event(5, 1.0, "DE")]);
+        before.ingest(summarise(&plan, seen), at(0)).expect("in order");
+    }
+    memory.apply(before.advance(at(0)));
+
+    // After a crash the group gives one partition to a member that is dead.
+    let mut after = monitor(&plan, &memory, 1);
+    let ahead = batch(0, 1, &[event(100, 1.0, "DE")]);
+    after.ingest(summarise(&plan, ahead), at(1)).expect("in order");
+    memory.apply(after.advance(at(1)));
+    assert!(!after.is_due(at(60)));
+    after.assign([(origin(1), memory.position(1))]);
+    let behind = batch(1, 1, &[event(6, 1.0, "DE"), event(100, 1.0, "DE")]);
+    after.ingest(summarise(&plan, behind), at(50)).expect("in order");
+    memory.apply(after.advance(at(50)));
+    assert_eq!(memory.windows.len(), 1);
+    assert_eq!(memory.windows[0].rows.events, 3);
+    assert!(memory.dead.is_empty());
+
+    // It goes to another process for good.
+    after.revoke(&[origin(1)]);
+    let ahead = batch(0, 2, &[event(200, 1.0, "DE")]);
+    after.ingest(summarise(&plan, ahead), at(51)).expect("in order");
+    memory.apply(after.advance(at(51)));
+    assert!(!after.is_due(at(110)));
+    assert!(after.is_due(at(111)), "held back for as long as emptiness takes to be believed");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

@@ -41,7 +41,8 @@ pub struct Settings {
     pub allowed_lateness: Span,
     /// How far ahead of its arrival an event may be and still be believed.
     pub future_skew: Span,
-    /// A partition that is read to its end and stays empty for this long stops holding the others back.
+    /// A partition that is read to its end and stays empty for this long, or is away for this long, stops
+    /// holding the others back.
     pub idle_after: Span,
 }
 

@@ -14,6 +14,10 @@ pub struct PartitionClock {
     /// Since when it is polled and empty; forgotten over restarts, so that emptiness must be seen again.
     #[serde(skip)]
     pub empty_since: Option<Timestamp>,
+    /// Since when it is not ours while other partitions are; forgotten over restarts, so that it must be
+    /// seen again.
+    #[serde(skip)]
+    pub away_since: Option<Timestamp>,
 }
 
 impl PartitionClock {
@@ -27,6 +31,26 @@ impl PartitionClock {
     /// The partition was polled and is at its end.
     pub fn empty(&mut self, now: Timestamp) {
         self.empty_since.get_or_insert(now);
+    }
+
+    /// The partition is not ours at `now`, while others are.
+    pub fn away(&mut self, now: Timestamp) {
+        self.away_since.get_or_insert(now);
+    }
+
+    /// The partition is ours, to be read anew: neither empty nor away.
+    pub fn back(&mut self) {
+        self.empty_since = None;
+        self.away_since = None;
+    }
+
+    /// Whether it has been away for so long that it is taken to be another process's for good.
+    ///
+    /// Until then it holds the watermark back like a partition that is behind. After a crash the group
+    /// may share partitions with a member that is dead, until its session ends: windows that closed
+    /// meanwhile would miss the records that come with those partitions.
+    pub fn is_gone(&self, now: Timestamp, idle_after: Span) -> bool {
+        self.away_since.is_some_and(|since| now - since >= idle_after)
     }
 
     /// Whether it has been polled and empty for long enough to leave the minimum.
@@ -77,7 +101,7 @@ mod tests {
     }
 
     fn clock(newest: i64, data_at: i64) -> PartitionClock {
-        PartitionClock { newest: Some(at(newest)), data_at: Some(at(data_at)), empty_since: None }
+        PartitionClock { newest: Some(at(newest)), data_at: Some(at(data_at)), ..PartitionClock::default() }
     }
 
     #[test]

@@ -132,6 +132,8 @@ pub struct Settings {
     pub topic: String,
     /// The consumer group.
     pub group: String,
+    /// Further lines of `[kafka.options]`.
+    pub options: &'static str,
     /// Further lines of `[[stream]]`.
     pub stream: &'static str,
     /// Where the segment is.
@@ -194,7 +196,7 @@ impl Home {
 
 impl Settings {
     fn text(&self) -> String {
-        let Self { topic, group, stream, segment, model, channels } = self;
+        let Self { topic, group, options, stream, segment, model, channels } = self;
         let segment = segment.map_or(String::new(), |pointer| format!("segment = \"{pointer}\""));
         let names = |is_retrain: bool| {
             let chosen = channels.iter().filter(|(_, kind, ..)| (*kind == "retrain") == is_retrain);
@@ -218,6 +220,7 @@ group = "{group}"
 [kafka.options]
 "session.timeout.ms" = "2000"
 "heartbeat.interval.ms" = "400"
+{options}
 
 [[stream]]
 topic = "{topic}"
