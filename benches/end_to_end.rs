@@ -29,6 +29,7 @@ mod events;
 #[path = "../tests/support/kafka.rs"]
 mod kafka;
 #[path = "../tests/support/receiver.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
 mod receiver;
 
 use std::fs;
@@ -42,7 +43,7 @@ use std::time::{Duration, Instant};
 use driftline::app::SystemClock;
 use driftline::app::service::Service;
 use driftline::config;
-use driftline::event::{Clock, Span, Timestamp};
+use driftline::event::{Clock, Span};
 use rdkafka::Message;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};

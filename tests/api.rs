@@ -12,7 +12,7 @@ use driftline::incident::Status;
 use driftline::monitor::Commit;
 use driftline::notify::Outbox;
 use driftline::serve::metrics::{Attempt, Labels};
-use driftline::serve::{self, ApiState, ENDPOINTS, Health, Metrics, ModelView, VersionView};
+use driftline::serve::{self, ApiState, ENDPOINTS, Health, Metrics, ModelView, Models, VersionView};
 use driftline::store::{Options, Store};
 use driftline::verdict::Budget;
 use driftline::window::WindowSettings;
@@ -107,7 +107,7 @@ fn state(store: Store) -> ApiState {
         store: Arc::new(store),
         metrics: Arc::new(Metrics::new(labels)),
         health: Arc::new(Health::new(Duration::from_secs(60))),
-        models: vec![model("churn"), model("fraud")].into(),
+        models: Models(Arc::new(|| vec![model("churn"), model("fraud")])),
         config: "cd".repeat(32).into(),
         now: || at(90),
     }

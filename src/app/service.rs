@@ -18,7 +18,7 @@ use crate::monitor::{Monitor, NeedsBaseline, Plan, RestoreError};
 use crate::notify::deliver::{self, Attempted, Outcome, Ports, Signals, UnknownKind};
 use crate::notify::transport::{HttpTransport, HttpTransportError};
 use crate::serve::metrics::{Attempt, Labels};
-use crate::serve::{self, ApiState, Health, Metrics, ModelView, VersionView};
+use crate::serve::{self, ApiState, Health, Metrics, ModelView, Models, VersionView};
 use crate::source::{KafkaSource, SourceError};
 use crate::store::{Options, Store, StoreError};
 
@@ -115,11 +115,12 @@ impl Service {
         let arrival_to_outbox = Arc::new(AtomicU64::new(0));
         let side = {
             let _inside = runtime.enter();
+            let known = Arc::clone(&library);
             let state = ApiState {
                 store: Arc::clone(&store),
                 metrics: Arc::clone(&metrics),
                 health: Arc::clone(&health),
-                models: models(&library.plan()).into(),
+                models: Models(Arc::new(move || models(&known.plan()))),
                 config: config.id.as_str().into(),
                 now,
             };

@@ -18,7 +18,7 @@ use crate::window::WindowSettings;
 pub struct ModelView {
     /// Its name in the events.
     pub name: String,
-    /// The versions that had a baseline at start.
+    /// The versions that have a baseline by now.
     pub versions: Vec<VersionView>,
     /// The windows its event time is cut into.
     pub windows: Vec<WindowSettings>,
@@ -41,9 +41,9 @@ pub struct VersionView {
 
 /// A model as it is configured and as it stands.
 #[derive(Serialize)]
-struct ModelAnswer<'a> {
+struct ModelAnswer {
     #[serde(flatten)]
-    configured: &'a ModelView,
+    configured: ModelView,
     activity: ModelActivity,
 }
 
@@ -131,19 +131,20 @@ pub(super) fn status(state: &ApiState, _: &Asked) -> Result<Answer, ApiError> {
 
 // === models and windows ===
 
-fn model_answer<'a>(state: &ApiState, configured: &'a ModelView) -> Result<ModelAnswer<'a>, ApiError> {
-    Ok(ModelAnswer { configured, activity: state.store.model_activity(&configured.name)? })
+fn model_answer(state: &ApiState, configured: ModelView) -> Result<ModelAnswer, ApiError> {
+    let activity = state.store.model_activity(&configured.name)?;
+    Ok(ModelAnswer { configured, activity })
 }
 
-fn known_model<'a>(state: &'a ApiState, asked: &Asked) -> Result<&'a ModelView, ApiError> {
+fn known_model(state: &ApiState, asked: &Asked) -> Result<ModelView, ApiError> {
     let name = asked.part("model");
     let missing =
         || ApiError::not_found(format!("no model is called `{name}`: GET /api/v1/models lists them"));
-    state.models.iter().find(|model| model.name == name).ok_or_else(missing)
+    (state.models.0)().into_iter().find(|model| model.name == name).ok_or_else(missing)
 }
 
 pub(super) fn models(state: &ApiState, _: &Asked) -> Result<Answer, ApiError> {
-    let models = state.models.iter().map(|model| model_answer(state, model));
+    let models = (state.models.0)().into_iter().map(|model| model_answer(state, model));
     Answer::json(&json!({"models": models.collect::<Result<Vec<_>, _>>()?}))
 }
 
@@ -158,7 +159,7 @@ pub(super) fn windows(state: &ApiState, asked: &Asked) -> Result<Answer, ApiErro
         Some(segment) => SegmentFilter::One(segment),
     };
     let filter = WindowFilter {
-        model: known_model(state, asked)?.name.clone(),
+        model: known_model(state, asked)?.name,
         version: asked.text("version"),
         segment,
         length: asked.parsed("length")?,
@@ -173,7 +174,7 @@ pub(super) fn windows(state: &ApiState, asked: &Asked) -> Result<Answer, ApiErro
 
 pub(super) fn window(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
     let name = WindowName {
-        model: known_model(state, asked)?.name.clone(),
+        model: known_model(state, asked)?.name,
         start: asked.part_as("start")?,
         length: asked.part_as("length")?,
         version: asked.text("version"),

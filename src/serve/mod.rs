@@ -59,12 +59,22 @@ pub struct ApiState {
     pub metrics: Arc<Metrics>,
     /// Whether the process lives and reads.
     pub health: Arc<Health>,
-    /// The models of the configuration.
-    pub models: Arc<[ModelView]>,
+    /// The models of the configuration, with the versions that have a baseline by now.
+    pub models: Models,
     /// Hash of the configuration in force, in hex.
     pub config: Arc<str>,
     /// The wall clock, for ages.
     pub now: fn() -> Timestamp,
+}
+
+/// Gives the models as they are now.
+#[derive(Clone)]
+pub struct Models(pub Arc<dyn Fn() -> Vec<ModelView> + Send + Sync>);
+
+impl std::fmt::Debug for Models {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries((self.0)()).finish()
+    }
 }
 
 /// A route: what the router, the check of its parameters and the index are made from.
