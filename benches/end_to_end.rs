@@ -28,6 +28,7 @@
 mod events;
 #[path = "../tests/support/kafka.rs"]
 mod kafka;
+#[allow(dead_code, reason = "of a receiver, only the time of arrival is looked at")]
 #[path = "../tests/support/receiver.rs"]
 mod receiver;
 
@@ -42,7 +43,7 @@ use std::time::{Duration, Instant};
 use driftline::app::SystemClock;
 use driftline::app::service::Service;
 use driftline::config;
-use driftline::event::{Clock, Span, Timestamp};
+use driftline::event::{Clock, Span};
 use rdkafka::Message;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
