@@ -28,6 +28,7 @@
 mod events;
 #[path = "../tests/support/kafka.rs"]
 mod kafka;
+#[allow(dead_code, reason = "of a receiver, only the time of arrival is looked at")]
 #[path = "../tests/support/receiver.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod receiver;
