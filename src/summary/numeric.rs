@@ -84,13 +84,13 @@ impl FixedPoint {
 
     /// The value as a fixed-point number.
     pub fn encode(&self, x: f64) -> i64 {
-        (self.z(x).clamp(-Self::SUM_MAX, Self::SUM_MAX) * Self::ONE).round() as i64
+        rounded(self.z(x).clamp(-Self::SUM_MAX, Self::SUM_MAX) * Self::ONE)
     }
 
     /// The square of the standardised value as a fixed-point number.
     pub fn encode_square(&self, x: f64) -> i64 {
         let z = self.z(x).clamp(-Self::SQUARE_MAX, Self::SQUARE_MAX);
-        (z * z * Self::ONE).round() as i64
+        rounded(z * z * Self::ONE)
     }
 
     /// The sum of `n` values from the sum of their fixed-point numbers.
@@ -107,6 +107,16 @@ impl FixedPoint {
     pub fn decode_z(sum: i128) -> f64 {
         sum as f64 / Self::ONE
     }
+}
+
+/// The nearest whole number, halves away from zero: `x.round() as i64`, which is a call into the
+/// mathematics library on processors that have no instruction for it.
+///
+/// Adding the largest number below one half and cutting off gives the same for every `x`: with one half
+/// itself, 0.49999999999999994 would become 1.
+fn rounded(x: f64) -> i64 {
+    const BELOW_HALF: f64 = 0.5_f64.next_down();
+    (x + BELOW_HALF.copysign(x)) as i64
 }
 
 impl Grid {
@@ -239,6 +249,7 @@ impl NumericSummary {
     ) {
         let values = column.values();
         scratch.values.clear();
+        scratch.values.reserve(rows.size_hint().0);
         match column.nulls().filter(|nulls| nulls.null_count() > 0) {
             None => rows.for_each(|row| self.sort_out(values[row], &mut scratch.values)),
             Some(nulls) => {
@@ -409,7 +420,25 @@ mod tests {
         assert!(NumericSummary::empty(&grid).bytes() < 2048, "{}", NumericSummary::empty(&grid).bytes());
     }
 
+    #[test]
+    fn rounding_is_that_of_the_standard_library() {
+        let halves = (-40..40).map(|n| f64::from(n) / 2.0);
+        let powers = (0..63).flat_map(|exponent| {
+            let power = 2.0_f64.powi(exponent);
+            [power - 0.5, power, power + 0.5, power.next_down(), power.next_up()]
+        });
+        for x in halves.chain(powers).chain([0.5_f64.next_down(), 0.5_f64.next_up(), -0.0]) {
+            assert_eq!((rounded(x), rounded(-x)), (x.round() as i64, (-x).round() as i64), "{x}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn rounding_agrees_everywhere(bits in any::<u64>()) {
+            let x = f64::from_bits(bits);
+            prop_assert_eq!(rounded(x), x.round() as i64);
+        }
+
         #[test]
         fn the_search_counts_the_edges_below(
             mut edges in prop::collection::vec(-1e6..1e6f64, 0..300),
