@@ -216,6 +216,11 @@ impl<'taken> Entry<'taken> {
             .then_some(time)
     }
 
+    /// Bytes of the payload, or of the text of a problem.
+    pub(super) fn bytes(self) -> usize {
+        self.message.len
+    }
+
     /// What the entry is.
     pub(super) fn kind(self) -> Kind<'taken> {
         let bytes = if self.message.payload.is_null() {

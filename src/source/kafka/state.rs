@@ -292,7 +292,7 @@ impl State {
 
     fn accept_run(&mut self, origin: &Origin, run: &[Entry<'_>], arrival: Timestamp) {
         let Some(partition) = self.assigned.get_mut(origin) else { return };
-        partition.batch.offsets.reserve(run.len());
+        partition.make_room(run);
         let mut problems = Vec::new();
         for &entry in run {
             match entry.kind() {
@@ -359,6 +359,17 @@ impl State {
 }
 
 impl Partition {
+    /// Makes room for a run of records at once: growing step by step copies them all twice.
+    fn make_room(&mut self, run: &[Entry<'_>]) {
+        let sizes = run.iter().map(|entry| entry.bytes().min(self.plan.bytes_max.saturating_add(1)));
+        let bytes = sizes.fold(0, usize::saturating_add);
+        self.batch.bytes.reserve(bytes.min(BATCH_BYTES_MAX.saturating_sub(self.batch.bytes.len())));
+        let records = run.len().min(BATCH_RECORDS_MAX.saturating_sub(self.batch.len()));
+        self.batch.ends.reserve(records);
+        self.batch.offsets.reserve(records);
+        self.batch.arrivals.reserve(records);
+    }
+
     fn accept(
         &mut self,
         origin: &Origin,
