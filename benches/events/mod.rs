@@ -64,7 +64,7 @@ impl Random {
     }
 
     fn number(&mut self, index: usize, has_drifted: bool) -> String {
-        if index % 3 == 0 {
+        if index.is_multiple_of(3) {
             // After the drift the lower half is gone.
             let whole = self.next() % 10_000;
             format!("{}", if has_drifted { 5_000 + whole / 2 } else { whole })
@@ -83,10 +83,14 @@ impl Random {
             row.push((name, self.pick(values).to_owned(), true));
         }
         for name in BOOLEAN {
-            row.push((name, (self.next() % 2 == 0).to_string(), false));
+            row.push((name, self.next().is_multiple_of(2).to_string(), false));
         }
         row.push(("score", format!("0.{:06}", self.next() % 1_000_000), false));
-        row.push(("prediction", if self.next() % 9 == 0 { "deny" } else { "grant" }.to_owned(), true));
+        row.push((
+            "prediction",
+            if self.next().is_multiple_of(9) { "deny" } else { "grant" }.to_owned(),
+            true,
+        ));
         row.push(("label", (self.next() % 2).to_string(), false));
         row
     }
