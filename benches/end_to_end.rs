@@ -30,7 +30,6 @@ mod events;
 mod kafka;
 #[allow(dead_code, reason = "of a receiver, only the time of arrival is looked at")]
 #[path = "../tests/support/receiver.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
 mod receiver;
 
 use std::fs;
