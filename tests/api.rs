@@ -103,11 +103,12 @@ fn state(store: Store) -> ApiState {
         false_alarms: Budget { alarms: 1.0, period: Span::from_secs(30 * 86_400) },
         calibration: "uncalibrated".to_owned(),
     };
+    let models = vec![model("churn"), model("fraud")];
     ApiState {
         store: Arc::new(store),
         metrics: Arc::new(Metrics::new(labels)),
         health: Arc::new(Health::new(Duration::from_secs(60))),
-        models: Models(Arc::new(|| vec![model("churn"), model("fraud")])),
+        models: Models(Arc::new(move || models.clone())),
         config: "cd".repeat(32).into(),
         now: || at(90),
     }
