@@ -23,15 +23,17 @@
 
 use std::collections::VecDeque;
 
-use super::settings::{FRACTION, Parameter, SettingError, Settings};
+use super::settings::{Domain, FRACTION, Parameter, SettingError, Settings};
 use super::{Detector, Signal};
 
 const DELTA: Parameter =
     Parameter::real("delta", 0.002, FRACTION, "significance of a cut: smaller alarms less");
 const CLOCK: Parameter = Parameter::count("clock", 32, 1, "values between two looks for a cut");
-const MAX_BUCKETS: Parameter =
-    Parameter { domain: BUCKETS, ..Parameter::count("max_buckets", 5, 1, "buckets of one size") };
-const BUCKETS: super::Domain = super::Domain::Count { default: 5, least: 1, most: 1_000 };
+const MAX_BUCKETS: Parameter = Parameter {
+    name: "max_buckets",
+    about: "buckets of one size",
+    domain: Domain::Count { default: 5, least: 1, most: 1_000 },
+};
 const MIN_WINDOW_LENGTH: Parameter =
     Parameter::count("min_window_length", 5, 1, "values that either side of a cut has at least");
 const GRACE_PERIOD: Parameter =
@@ -117,7 +119,7 @@ impl Adwin {
     fn is_cut_somewhere(&self) -> bool {
         let (mut n0, mut total0) = (0.0, 0.0);
         let (mut n1, mut total1) = (self.window.width, self.window.total);
-        for (size, bucket) in self.window.from_oldest() {
+        for (size, bucket) in self.window.buckets() {
             n0 += size;
             n1 -= size;
             total0 += bucket.total;
@@ -172,7 +174,7 @@ impl Window {
     }
 
     /// The buckets with their sizes, the oldest first.
-    fn from_oldest(&self) -> impl Iterator<Item = (f64, &Bucket)> {
+    fn buckets(&self) -> impl Iterator<Item = (f64, &Bucket)> {
         self.levels
             .iter()
             .enumerate()

@@ -12,7 +12,7 @@
 //!   ([`upper_rate`](super::upper_rate)): when it is the estimate itself, a finite training set makes false
 //!   alarms. It looks for a rise only.
 //! - Source: Shin, Ramdas and Rinaldo 2024, "E-detectors: a nonparametric framework for sequential change
-//!   detection", doi:10.51387/23-NEJSDS51 (definitions 2.2 to 2.4, theorem 2.4).
+//!   detection", doi:10.51387/23-NEJSDS51.
 
 use super::settings::{Domain, FRACTION, POSITIVE, Parameter, Range, SettingError, Settings};
 use super::{Detector, Signal};

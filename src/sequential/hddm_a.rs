@@ -16,7 +16,7 @@
 //!   data and every value is a look, so there is no bound over a stream. In simulation at a rate of 0.1:
 //!   0.5 per 100,000 values.
 //! - Source: Frías-Blanco et al. 2015, "Online and non-parametric drift detection methods based on
-//!   Hoeffding's bounds", doi:10.1109/TKDE.2014.2345382, corollary 2 and algorithm 1.
+//!   Hoeffding's bounds", doi:10.1109/TKDE.2014.2345382 (the A-test).
 
 use super::mean::Mean;
 use super::settings::{FRACTION, Parameter, SettingError, Settings};

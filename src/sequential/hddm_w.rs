@@ -15,7 +15,7 @@
 //! - False alarms: at most `drift_confidence` at one moment for a fixed cut, no bound over a stream. In
 //!   simulation at a rate of 0.1: none in 100,000 values, and slow to see small changes.
 //! - Source: Frías-Blanco et al. 2015, "Online and non-parametric drift detection methods based on
-//!   Hoeffding's bounds", doi:10.1109/TKDE.2014.2345382, corollary 4 and algorithm 2.
+//!   Hoeffding's bounds", doi:10.1109/TKDE.2014.2345382 (the W-test).
 
 use super::hddm_a::{DRIFT_CONFIDENCE, TWO_SIDED_TEST, WARNING_CONFIDENCE, signal};
 use super::settings::{FRACTION, Parameter, SettingError, Settings};

@@ -7,8 +7,8 @@ use crate::drift::law::binomial_upper_tail;
 ///
 /// For the `p0` of the e-detectors: the estimate itself would make false alarms when it is too low by chance.
 /// Exact, so it holds the rate with at least the stated probability for any rate and number of trials; where
-/// more than some hundred thousand successes and failures are expected the normal law stands in, to about
-/// 1e-5 of the rate. 1 when nothing was tried or `successes` is not below `trials`. `confidence` is taken
+/// more than a million successes and failures each are expected the normal law stands in, to about 1e-5 of
+/// the rate. 1 when nothing was tried or `successes` is not below `trials`. `confidence` is taken
 /// to lie in [0.5, 1 − 1e-12]; NaN counts as the greatest. Two-sided intervals of level a have this bound at
 /// `1 − a/2`.
 ///
@@ -58,6 +58,12 @@ mod tests {
         let bound = upper_rate(0, 1_000_000, 0.95);
         let exact = -(0.05_f64.ln() / 1e6).exp_m1();
         assert!((bound / exact - 1.0).abs() < 1e-9, "{bound:e} {exact:e}");
+    }
+
+    #[test]
+    fn the_bound_of_a_very_rare_event_is_that_of_the_poisson_law() {
+        let bound = upper_rate(3, 1_000_000_000_000, 0.95);
+        assert!((bound * 1e12 - 7.753_656_5).abs() < 1e-6, "{bound:e}");
     }
 
     #[test]
