@@ -54,6 +54,8 @@
 //! # Modules, in the order data flows
 //!
 //! A module uses those above it in the list and none below it; `tests/layers.rs` holds this.
+//! [`sequential`] stands beside [`drift`]: its detectors look at every event, where a drift test looks at
+//! a window that has closed.
 
 #![deny(unsafe_code)]
 #![warn(
@@ -73,6 +75,7 @@ pub mod summary;
 pub mod baseline;
 pub mod window;
 pub mod drift;
+pub mod sequential;
 pub mod verdict;
 pub mod incident;
 pub mod monitor;

@@ -6,6 +6,7 @@ pub mod baseline;
 pub mod check;
 pub mod compare;
 pub mod demo;
+pub mod detect;
 pub mod replay;
 pub mod run;
 pub mod test_alert;
@@ -49,6 +50,8 @@ pub enum Command {
     Baseline(baseline::Command),
     /// Compare two files: every statistic of every column
     Compare(compare::Args),
+    /// Run one sequential detector over a column of a file
+    Detect(detect::Args),
     /// Say what would have been alerted, from files of recorded events
     Replay(replay::Args),
     /// Send a trial through a channel and print what the receiver answered
@@ -133,6 +136,7 @@ impl Command {
             Self::Check { config, json } => check::run(config, *json, out, err).map_err(Failure::other),
             Self::Baseline(command) => baseline::run(command, out).map(|()| 0),
             Self::Compare(args) => compare::run(args, out).map(|()| 0),
+            Self::Detect(args) => detect::run(args, out).map(|()| 0),
             Self::Replay(args) => replay::run(args, &load(&args.config, Purpose::Replay)?, out).map(|()| 0),
             Self::TestAlert { config, channel } => {
                 test_alert(&load(config, Purpose::Send)?, channel, out).map(|()| 0)
