@@ -4,6 +4,7 @@
 //! version. Such a file is loaded when the version is first seen in the events, so a new model goes live
 //! by putting its baseline in place before its first prediction: nothing is restarted.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -83,12 +84,12 @@ impl Library {
         Arc::clone(&held)
     }
 
-    /// Forgets which versions had no baseline, so that a file put in place since is found.
-    pub fn look_again(&self) {
+    /// Looks again, when next asked, for versions that had no baseline, and makes room where a model has all
+    /// the versions it may have. `in_use` are the versions with open panes, by model.
+    pub fn refresh(&self, in_use: &[BTreeSet<Option<String>>]) {
         let mut held = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
-        let absent = held.models().iter().any(|model| model.has_absent());
-        if absent {
-            *held = Arc::new(Plan::clone(&held).forget_absent());
+        if held.models().iter().any(|model| model.is_stale()) {
+            *held = Arc::new(Plan::clone(&held).refreshed(in_use));
         }
     }
 

@@ -46,7 +46,8 @@ pub fn plan_of(config: &Config) -> Plan {
 /// # Errors
 /// What is wrong with the file, for people.
 pub fn read_baseline(path: &Path) -> Result<Option<Baseline>, String> {
-    if !path.exists() {
+    let there = path.try_exists().map_err(|error| format!("cannot look for {}: {error}", path.display()))?;
+    if !there {
         return Ok(None);
     }
     Baseline::read(path).map(Some).map_err(|error| error.to_string())

@@ -102,7 +102,7 @@ impl Owner {
             rounds.looked = Instant::now();
         }
         if rounds.library.elapsed() >= LIBRARY_INTERVAL {
-            self.library.look_again();
+            self.library.refresh(&self.pipeline.monitor().versions_in_use());
             rounds.library = Instant::now();
         }
         Ok(())

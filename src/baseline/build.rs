@@ -125,7 +125,7 @@ fn hint(name: &str, columns: &[String]) -> String {
 }
 
 fn unit_hint(numbers: bool) -> &'static str {
-    if numbers { ": it holds numbers, so say their unit (s, ms or us)" } else { "" }
+    if numbers { ": it holds numbers, so say their unit with --timestamp-unit s, ms or us" } else { "" }
 }
 
 /// Columns named in an error; a table may have thousands.

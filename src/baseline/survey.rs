@@ -30,6 +30,10 @@ const CLASSES_MAX: usize = 20;
 /// of the wrong type.
 const NUMERIC_SHARE: f64 = 0.95;
 
+/// The same for CSV, where nothing says what is a number: a few typing errors must not turn a column of
+/// numbers into one of names.
+const NUMERIC_SHARE_OF_TEXT: f64 = 0.99;
+
 /// What was seen of a table so far.
 #[derive(Default)]
 pub(super) struct Survey {
@@ -163,8 +167,8 @@ impl Profile {
         let is_class =
             matches!(role, Role::Prediction | Role::Label) && self.classes.is_some() && self.numbers > 0;
         let share = self.numbers as f64 / (self.numbers + self.names).max(1) as f64;
-        let numeric =
-            !self.is_forced && !is_class && (self.names == 0 || (!self.is_text && share >= NUMERIC_SHARE));
+        let least = if self.is_text { NUMERIC_SHARE_OF_TEXT } else { NUMERIC_SHARE };
+        let numeric = !self.is_forced && !is_class && (self.names == 0 || share >= least);
         let kind = if numeric { ColumnKind::Numeric } else { ColumnKind::Categorical };
         if is_class && self.names == 0 {
             notes.push(format!("column `{name}` holds few whole numbers: it is taken as classes"));

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::baseline::Baseline;
 use crate::config::{self, Config, ConfigErrors, Model};
 use crate::event::Span;
 use crate::event::decode::{FeatureMapping, Field, Mapping, TimestampUnit};
@@ -33,7 +34,14 @@ const FILES_SEEN_MAX: usize = 10_000;
 /// # Errors
 /// When `out` or `err` cannot be written.
 pub fn run(config: &Path, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> std::io::Result<u8> {
-    match (config::load(config), json) {
+    let read = config::load(config);
+    if let Ok(read) = &read {
+        let broken = broken_baselines(read);
+        if !broken.is_empty() {
+            return tell_broken(&broken, config, json, out, err);
+        }
+    }
+    match (read, json) {
         (Ok(config), true) => writeln!(out, "{}", right_as_json(&config)).map(|()| RIGHT),
         (Ok(read), false) => {
             out.write_all(summary(config, &read).as_bytes())?;
@@ -46,6 +54,42 @@ pub fn run(config: &Path, json: bool, out: &mut dyn Write, err: &mut dyn Write) 
             Ok(MISTAKES)
         }
     }
+}
+
+/// What is wrong with the baseline files that all versions of a model share.
+fn broken_baselines(config: &Config) -> Vec<String> {
+    let shared = config.models.iter().filter(|model| model.baseline_pattern().is_none());
+    shared
+        .filter_map(|model| {
+            let error = Baseline::read(&model.baseline).err()?;
+            Some(format!("the baseline of model \"{}\" cannot be used: {error}", model.name))
+        })
+        .collect()
+}
+
+fn tell_broken(
+    broken: &[String],
+    config: &Path,
+    json: bool,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> std::io::Result<u8> {
+    if json {
+        let file = config.display().to_string();
+        let errors: Vec<Value> = broken
+            .iter()
+            .map(|message| json!({"message": message, "file": file, "line": null, "column": null, "help": null}))
+            .collect();
+        writeln!(out, "{}", json!({"ok": false, "errors": errors}))?;
+    } else {
+        for message in broken {
+            writeln!(err, "  x {message}\n")?;
+        }
+        let count =
+            if broken.len() == 1 { "1 mistake".to_owned() } else { format!("{} mistakes", broken.len()) };
+        writeln!(err, "{count} in {}", config.display())?;
+    }
+    Ok(MISTAKES)
 }
 
 // === for programs ===

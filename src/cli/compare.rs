@@ -70,6 +70,13 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let open = |path| TableFile::open(path).map_err(|error| build_failure(&BuildError::from(error)));
     let (reference, current) = (open(&args.reference)?, open(&args.current)?);
     let comparison = compare(&reference, &current, args)?;
+    if comparison.columns.is_empty() {
+        return Err(Failure::operator(format!(
+            "{} and {} have no column in common; a CSV file is separated by commas",
+            args.reference.display(),
+            args.current.display()
+        )));
+    }
     let written =
         if args.json { writeln!(out, "{}", as_json(&comparison)) } else { write_text(&comparison, out) };
     written.map_err(Failure::other)

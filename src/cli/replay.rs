@@ -14,12 +14,15 @@ use crate::app::library::Library;
 use crate::app::pipeline::{Came, Pipeline};
 use crate::app::{SystemClock, plan_of, read_baseline};
 use crate::config::Config;
-use crate::event::{Clock, Origin, Timestamp};
+use crate::event::{Clock, Origin, Span, Timestamp};
 use crate::incident::{Incident, Notification, NotificationKind, Status};
 use crate::monitor::{ClosedWindow, Commit, Monitor, Restored};
 use crate::source::{FileSource, SourceEvent};
 
 use super::{Failure, chain};
+
+/// Seconds between two sightings of an ended file.
+const SIGHTING_SECS: i64 = 5;
 
 /// What to replay.
 #[derive(Debug, clap::Args)]
@@ -84,7 +87,17 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<(), Fail
     while !pipeline.is_empty() {
         take(&mut pipeline, &mut report)?;
     }
-    let rest = pipeline.monitor().advance(SystemClock.now());
+    // Every file is read to its end and stays empty: a short one stops holding the longer ones back, as a
+    // partition without records would.
+    let quiet = config.models.iter().map(|model| model.windows.idle_after).max().unwrap_or(Span::ZERO);
+    let now = SystemClock.now();
+    for second in (0..=quiet.as_micros() / 1_000_000 + SIGHTING_SECS).step_by(SIGHTING_SECS as usize) {
+        let seen = now + Span::from_secs(second);
+        let ends: Vec<(Origin, i64)> =
+            pipeline.monitor().positions().map(|(origin, end)| (origin.clone(), end)).collect();
+        ends.iter().for_each(|(origin, end)| pipeline.monitor().at_end(origin, *end, seen));
+    }
+    let rest = pipeline.monitor().advance(now + quiet);
     report.commit(&rest)?;
     report.tally.panes_open = pipeline.monitor().open_panes() as u64;
     report.finish()
@@ -163,10 +176,16 @@ impl Report<'_> {
             } else {
                 "-"
             };
-            let top = verdict
+            // The column that speaks loudest, by its test; not the one with the largest effect.
+            let loudest = verdict
                 .features
-                .first()
-                .map_or(String::new(), |column| format!("{} moved {:.3}", column.name, column.moved));
+                .iter()
+                .filter_map(|column| Some((column.p_value?, column)))
+                .min_by(|(a, one), (b, other)| a.total_cmp(b).then(other.moved.total_cmp(&one.moved)));
+            let top = loudest.map_or(String::new(), |(_, column)| {
+                let test = column.test.as_deref().unwrap_or("-");
+                format!("{} ({test}, largest difference {:.3})", column.name, column.moved)
+            });
             let segment = verdict.segment.as_deref().map_or(String::new(), |segment| format!(" [{segment}]"));
             let text = format!(
                 "{} .. {} {:>5} {}{segment} n={:<7} {mark:<5} p={} {top}",

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{Failure, chain};
-use crate::app::service::Service;
+use crate::app::service::{Service, ServiceError};
 use crate::config::Config;
 
 /// A process that was told to stop ends after this at the latest. What was committed is whole, and what
@@ -29,13 +29,17 @@ pub fn run(_args: &Args, config: &Config) -> Result<(), Failure> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let service = Service::start(config).map_err(|error| Failure::other(chain(&error)))?;
+    let service = Service::start(config).map_err(|error| match error {
+        ServiceError::NoKafka | ServiceError::Library(_) => Failure::operator(chain(&error)),
+        _ => Failure::other(chain(&error)),
+    })?;
     stop_on_signal(service.stopper())
         .map_err(|error| Failure::other(format!("cannot wait for signals: {error}")))?;
     service.wait().map_err(|error| Failure::other(chain(&error)))
 }
 
-fn stop_on_signal(stop: Arc<AtomicBool>) -> std::io::Result<()> {
+/// Sets the flag when the process is told to stop; told twice, or after nine seconds, it leaves.
+pub(super) fn stop_on_signal(stop: Arc<AtomicBool>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {

@@ -3,7 +3,7 @@
 use super::law::student_t_two_sided;
 use super::numeric::Numeric;
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_MIN};
-use crate::summary::{FixedPoint, NumericSummary};
+use crate::summary::{ColumnSummary, FixedPoint, NumericSummary};
 
 pub(super) const MEAN: DriftTest = DriftTest {
     name: "mean",
@@ -20,6 +20,26 @@ pub(super) const VARIANCE: DriftTest = DriftTest {
     alarms: false,
     score: spread_score,
 };
+
+/// Standardised values beyond this are cut in the sums of squares, which then say nothing.
+const CUT_AT: f64 = 32_768.0;
+
+/// Refuses samples with values so far out that their squares were cut. The values beyond the training range
+/// have one sign, so where their sum is below the limit none of them is above it.
+///
+/// # Errors
+/// `Degenerate`, if any value may have been cut.
+fn refuse_cut(pair: &Pair<'_>) -> Result<(), NotTestable> {
+    for side in [pair.reference, pair.current] {
+        let ColumnSummary::Numeric(numeric) = side else { continue };
+        let ends = [numeric.low.first(), numeric.high.last()];
+        if ends.into_iter().flatten().any(|sum| FixedPoint::decode_z(*sum).abs() >= CUT_AT) {
+            let reason = "values lie too far outside the training range for mean and spread to be told";
+            return Err(NotTestable::Degenerate { reason: reason.to_owned() });
+        }
+    }
+    Ok(())
+}
 
 /// Number, mean and variance (with n − 1) of a sample, in units of the grid's scale from its centre.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +102,7 @@ fn welch(reference: Moments, current: Moments) -> Option<(f64, f64)> {
 fn mean_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let numeric = pair.numeric()?;
     pair.sizes(VALUES_MIN)?;
+    refuse_cut(pair)?;
     score(pair, Moments::of(numeric.reference), Moments::of(numeric.current), Moments::of(numeric.reference))
 }
 
@@ -92,6 +113,7 @@ fn mean_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
 fn spread_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let numeric = pair.numeric()?;
     pair.sizes(VALUES_MIN)?;
+    refuse_cut(pair)?;
     let of = |sample| {
         Moments::of_distances(&numeric, sample).ok_or_else(|| NotTestable::Degenerate {
             reason: "the baseline's grid has no bins inside its range".to_owned(),

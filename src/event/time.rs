@@ -32,6 +32,13 @@ impl Timestamp {
         (Self::MIN.0..=Self::MAX.0).contains(&micros).then_some(Self(micros))
     }
 
+    /// Whether windows around this time can be written too: the first and last three years of the calendar
+    /// are left to arithmetic.
+    pub fn is_plausible(self) -> bool {
+        const MARGIN: i64 = 3 * 366 * 86_400_000_000;
+        (Self::MIN.0 + MARGIN..=Self::MAX.0 - MARGIN).contains(&self.0)
+    }
+
     /// From microseconds since the epoch, held within the years 1..=9999.
     pub fn saturating_from_micros(micros: i64) -> Self {
         Self(micros.clamp(Self::MIN.0, Self::MAX.0))

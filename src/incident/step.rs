@@ -18,12 +18,21 @@ const WEEK: Span = Span::from_secs(7 * 86_400);
 /// What is remembered of a model between windows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// Alarming windows in a row, by length.
-    alarming: BTreeMap<Span, u32>,
+    /// Alarming windows in a row, by length, version and segment.
+    alarming: Vec<Streak>,
     /// The open incident.
     open: Option<OpenIncident>,
     /// Event time of the retrain calls of the last week, over all incidents.
     retrained: Vec<Timestamp>,
+}
+
+/// Alarming windows in a row of one length, version and segment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Streak {
+    length: Span,
+    version: Option<String>,
+    segment: Option<String>,
+    windows: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,28 +87,56 @@ impl State {
 
     /// Takes the verdicts of windows that ended together.
     pub fn step(&mut self, closing: &Closing<'_>, settings: &Settings) -> Outcome {
-        let loudest = loudest(closing.verdicts);
         let tested = closing.verdicts.iter().any(|verdict| verdict.p_value.is_some());
         let all_quiet =
             tested && closing.verdicts.iter().all(|verdict| verdict.quiet || verdict.p_value.is_none());
-        match loudest {
-            Some((index, verdict)) => {
-                let streak = self.alarming.entry(closing.length).or_default();
-                *streak = streak.saturating_add(1);
-                let streak = *streak;
-                match self.open {
-                    Some(_) => self.update(closing, index, verdict, settings),
-                    None if streak >= settings.open_after => self.raise(closing, index, verdict, settings),
-                    None => Outcome::default(),
-                }
-            }
-            None => {
-                if tested {
-                    self.alarming.remove(&closing.length);
-                }
-                self.calm(closing, all_quiet, settings)
+        let streaks = self.count_streaks(closing);
+        let alarming =
+            |least: u32| loudest(closing.verdicts, |index| streaks.get(index).is_some_and(|n| *n >= least));
+        match (&self.open, alarming(1), alarming(settings.open_after.max(1))) {
+            (Some(_), Some((index, verdict)), _) => self.update(closing, index, verdict, settings),
+            (None, _, Some((index, verdict))) => self.raise(closing, index, verdict, settings),
+            (None, Some(_), None) => Outcome::default(),
+            (_, None, _) => self.calm(closing, all_quiet, settings),
+        }
+    }
+
+    /// Forgets window lengths that are no longer configured: nothing would ever resolve what they alarmed.
+    pub fn keep_lengths(&mut self, lengths: &[Span]) {
+        self.alarming.retain(|streak| lengths.contains(&streak.length));
+        if let Some(open) = &mut self.open {
+            open.quiet.retain(|length, _| lengths.contains(length));
+            if let (true, Some(shortest)) = (open.quiet.is_empty(), lengths.iter().min()) {
+                open.quiet.insert(*shortest, 0);
             }
         }
+    }
+
+    /// Counts on the alarms in a row of this length, and gives for each verdict how many there are now.
+    /// What is not in the closing windows, or was tested without an alarm, begins anew.
+    fn count_streaks(&mut self, closing: &Closing<'_>) -> Vec<u32> {
+        let (before, others): (Vec<Streak>, Vec<Streak>) = std::mem::take(&mut self.alarming)
+            .into_iter()
+            .partition(|streak| streak.length == closing.length);
+        self.alarming = others;
+        let mut counts = Vec::with_capacity(closing.verdicts.len());
+        for verdict in closing.verdicts {
+            let its =
+                |streak: &&Streak| streak.version == verdict.version && streak.segment == verdict.segment;
+            let known = before.iter().find(its).map_or(0, |streak| streak.windows);
+            let windows = match (verdict.alarm, verdict.p_value) {
+                (true, _) => known.saturating_add(1),
+                // A window that could not be tested says nothing.
+                (false, None) => known,
+                (false, Some(_)) => 0,
+            };
+            if windows > 0 {
+                let (version, segment) = (verdict.version.clone(), verdict.segment.clone());
+                self.alarming.push(Streak { length: closing.length, version, segment, windows });
+            }
+            counts.push(windows);
+        }
+        counts
     }
 
     fn raise(
@@ -244,8 +281,9 @@ impl State {
 }
 
 /// The alarming verdict that people should read: all rows before a segment, then what moved most.
-fn loudest(verdicts: &[Verdict]) -> Option<(usize, &Verdict)> {
-    verdicts.iter().enumerate().filter(|(_, verdict)| verdict.alarm).max_by(|(i, a), (j, b)| {
+fn loudest(verdicts: &[Verdict], counts: impl Fn(usize) -> bool) -> Option<(usize, &Verdict)> {
+    let alarming = verdicts.iter().enumerate().filter(|(index, verdict)| verdict.alarm && counts(*index));
+    alarming.max_by(|(i, a), (j, b)| {
         let moved = |verdict: &Verdict| verdict.features.first().map_or(0.0, |column| column.moved);
         b.segment.is_some().cmp(&a.segment.is_some()).then(moved(a).total_cmp(&moved(b))).then(j.cmp(i))
     })

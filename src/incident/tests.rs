@@ -159,3 +159,28 @@ fn the_same_verdicts_give_the_same_ids() {
     let distinct: BTreeSet<&String> = ids.iter().collect();
     assert_eq!(distinct.len(), ids.len());
 }
+
+#[test]
+fn alarms_of_different_segments_are_no_row() {
+    let mut state = State::default();
+    let settings = Settings { open_after: 2, ..settings() };
+    let of = |day, segment: &str| Verdict {
+        segment: Some(segment.into()),
+        ..verdict(day, true, "1", vec![column("a", 0.1)])
+    };
+    assert_eq!(step(&mut state, &settings, of(0, "DE")), Outcome::default());
+    assert_eq!(step(&mut state, &settings, of(1, "FR")), Outcome::default());
+    assert_eq!(step(&mut state, &settings, of(2, "FR")).transitions.len(), 1);
+}
+
+#[test]
+fn an_incident_resolves_although_its_window_length_was_taken_out_of_the_configuration() {
+    let (mut state, settings) = (State::default(), settings());
+    let week = Span::from_secs(7 * 86_400);
+    let long = verdict(0, true, "1", vec![column("a", 0.1)]);
+    let evidence = Evidence { baselines: &["b".into()], config: "c", positions: &[] };
+    state.step(&Closing { length: week, end: long.window_end, verdicts: &[long], evidence }, &settings);
+    state.keep_lengths(&[DAY]);
+    step(&mut state, &settings, verdict(1, false, "1", vec![]));
+    assert_eq!(step(&mut state, &settings, verdict(2, false, "1", vec![])).transitions.len(), 1);
+}

@@ -178,9 +178,15 @@ impl Monitor {
                         model.panes.entry(write.key.start).or_default().insert(cell, pane);
                     }
                 }
-                Err(why) => {
+                Err(Left::ForNow(why)) => notes.push(format!(
+                    "pane of `{}` at {} waits in the store: {why}",
+                    write.key.model, write.key.start
+                )),
+                Err(Left::ForGood(why)) => {
+                    let events =
+                        ModelSummary::decode(&write.summary).map_or(0, |summary| summary.rows.events);
                     notes.push(format!(
-                        "pane of `{}` at {} is dropped: {why}",
+                        "pane of `{}` at {} with {events} events is dropped: {why}",
                         write.key.model, write.key.start
                     ));
                     dropped.push(write.key);
@@ -213,7 +219,11 @@ impl Monitor {
     pub fn assign(&mut self, partitions: impl IntoIterator<Item = (Origin, i64)>) {
         for (origin, offset) in partitions {
             self.clocks.entry(origin.clone()).or_default().back();
-            self.positions.insert(origin.clone(), offset);
+            // Never back: what is counted is counted, even if its hand-over was not finished in time.
+            let position = self.positions.entry(origin.clone()).or_insert(offset);
+            *position = (*position).max(offset);
+            // A place that was chosen by rule (latest) must be the same after a restart.
+            self.dirty_positions.insert(origin.clone());
             self.assigned.insert(origin);
         }
     }
@@ -226,12 +236,15 @@ impl Monitor {
         }
     }
 
-    /// The partition was polled and is read to its end.
+    /// The partition was polled and is read to its end: the next record will have this offset. What it
+    /// says comes behind the records before it, so whatever lies between the last of them and the end is
+    /// no record (markers of transactions take offsets too).
     pub fn at_end(&mut self, origin: &Origin, next_offset: i64, now: Timestamp) {
-        // Records on their way through the workers are not read yet.
-        if self.positions.get(origin).is_none_or(|position| *position >= next_offset)
-            && let Some(clock) = self.clocks.get_mut(origin)
-        {
+        if self.positions.get(origin).is_some_and(|position| *position < next_offset) {
+            self.positions.insert(origin.clone(), next_offset);
+            self.dirty_positions.insert(origin.clone());
+        }
+        if let Some(clock) = self.clocks.get_mut(origin) {
             clock.empty(now);
         }
     }
@@ -330,6 +343,14 @@ impl Monitor {
     /// Where every known partition stands.
     pub fn positions(&self) -> impl Iterator<Item = (&Origin, i64)> {
         self.positions.iter().map(|(origin, offset)| (origin, *offset))
+    }
+
+    /// The versions of a model that have open panes.
+    pub fn versions_in_use(&self) -> Vec<BTreeSet<Option<String>>> {
+        let of = |model: &Model| {
+            model.panes.values().flat_map(BTreeMap::keys).map(|cell| cell.version.clone()).collect()
+        };
+        self.models.iter().map(of).collect()
     }
 
     /// Number of panes held open.
@@ -442,7 +463,7 @@ impl Monitor {
                 self.plan.may_carry(&origin.topic, name) && !clock.is_gone(now, idle_after)
             })
             .map(|(_, clock)| clock);
-        model_watermark(clocks, now, idle_after).max(model.memory.watermark)
+        model_watermark(clocks, idle_after).max(model.memory.watermark)
     }
 
     fn write_panes(&mut self) {
@@ -520,7 +541,12 @@ impl Counts {
 /// A model's memory from the stored state, unless the length of its panes has changed.
 fn recall(stored: &mut BTreeMap<String, Memory>, model: &ModelPlan, notes: &mut Vec<String>) -> Memory {
     let pane = model.cut.pane();
-    match stored.remove(&model.settings.name) {
+    let lengths: Vec<Span> = model.settings.windows.windows.iter().map(|window| window.length).collect();
+    let stored = stored.remove(&model.settings.name).map(|mut memory| {
+        memory.incident.keep_lengths(&lengths);
+        memory
+    });
+    match stored {
         Some(memory) if memory.pane == pane => memory,
         Some(memory) => {
             notes.push(format!(
@@ -533,27 +559,39 @@ fn recall(stored: &mut BTreeMap<String, Memory>, model: &ModelPlan, notes: &mut 
     }
 }
 
-/// A stored pane, or why it must be dropped.
+/// Why a stored pane is not gone on with.
+enum Left {
+    /// What is missing may come back; the pane stays in the store.
+    ForNow(&'static str),
+    /// It can never be counted on again.
+    ForGood(&'static str),
+}
+
+/// A stored pane, or why it is left behind.
 fn restore_pane(
     plan: &Plan,
     models: &[Model],
     write: &PaneWrite,
-) -> Result<Result<(usize, Cell, Pane), &'static str>, RestoreError> {
+) -> Result<Result<(usize, Cell, Pane), Left>, RestoreError> {
     let key = &write.key;
-    let Some(index) = plan.model(&key.model) else { return Ok(Err("its model is no longer configured")) };
+    let Some(index) = plan.model(&key.model) else {
+        return Ok(Err(Left::ForGood("its model is no longer configured")));
+    };
     let (Some(model), Some(memory)) =
         (plan.models().get(index), models.get(index).map(|model| &model.memory))
     else {
-        return Ok(Err("its model is no longer configured"));
+        return Ok(Err(Left::ForGood("its model is no longer configured")));
     };
     if memory.first_pane.is_none() || model.cut.pane_of(key.start) != key.start {
-        return Ok(Err("its windows are cut otherwise now"));
+        return Ok(Err(Left::ForGood("its windows are cut otherwise now")));
     }
     let Lookup::Found(prepared) = model.lookup(key.version.as_deref()) else {
-        return Ok(Err("its version has no baseline any more"));
+        return Ok(Err(Left::ForNow(
+            "the baseline of its version cannot be read; put it back and start again",
+        )));
     };
     if prepared.id != write.baseline {
-        return Ok(Err("its baseline was replaced"));
+        return Ok(Err(Left::ForGood("its baseline was replaced")));
     }
     let decoded = ModelSummary::decode(&write.summary);
     let damage = |source| RestoreError::Pane { model: key.model.clone(), start: key.start, source };

@@ -1,6 +1,6 @@
 //! From a raw batch to partial summaries: what a worker does. Pure, so it runs in parallel.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::Array;
@@ -226,6 +226,7 @@ struct Sorting<'a> {
     rejected: Vec<(Option<usize>, Rejected)>,
     needs: Vec<NeedsBaseline>,
     newest: Option<Timestamp>,
+    segments: BTreeSet<String>,
 }
 
 impl<'a> Sorting<'a> {
@@ -239,6 +240,7 @@ impl<'a> Sorting<'a> {
             rejected: Vec::new(),
             needs: Vec::new(),
             newest: None,
+            segments: BTreeSet::new(),
         }
     }
 
@@ -268,6 +270,7 @@ impl<'a> Sorting<'a> {
                 {
                     Ok(at)
                 }
+                _ if !time.is_plausible() => Err((None, RejectReason::BadTimestamp)),
                 _ => {
                     let pane = model.map_or(time, |model| model.cut.pane_of(time));
                     let key = (model_key, version_key, segment_key, pane.as_micros());
@@ -316,6 +319,26 @@ impl<'a> Sorting<'a> {
             }
         };
         let first_end = plan.cut.first_end(pane);
+        // Every group takes as much memory as a pane: a batch with a new segment in each event must not
+        // take thousands. The owner holds the limit over batches.
+        let segment = segment.map(|segment| {
+            let known = self.segments.contains(segment);
+            if known || self.segments.len() < plan.settings.segments_max {
+                self.segments.insert(segment.to_owned());
+                segment
+            } else {
+                super::OTHER_SEGMENT
+            }
+        });
+        if segment == Some(super::OTHER_SEGMENT) {
+            let is_same = |group: &Sorted| {
+                (group.model, group.pane, group.version.as_deref(), group.segment.as_deref())
+                    == (model, pane, version, segment)
+            };
+            if let Some(at) = self.groups.iter().position(is_same) {
+                return Ok(at);
+            }
+        }
         self.groups.push(Sorted {
             model,
             version: version.map(str::to_owned),
@@ -332,15 +355,25 @@ impl<'a> Sorting<'a> {
 
     fn place(&mut self, row: usize, time: Timestamp, at: Result<usize, (Option<usize>, RejectReason)>) {
         let raw_row = self.batch.rows().get(row).copied().unwrap_or(0) as usize;
+        let arrival = self.raw.arrivals.get(raw_row).copied().unwrap_or(Timestamp::MAX);
+        if !time.is_plausible() {
+            let detail = "its time is outside the years 4 to 9995".to_owned();
+            return self
+                .rejected
+                .push((None, Rejected { row: raw_row, reason: RejectReason::BadTimestamp, detail }));
+        }
         let group = match at.map(|at| self.groups.get_mut(at)) {
             Ok(Some(group)) => group,
             Ok(None) => return,
             Err((model, reason)) => {
+                // It counts nowhere, but its time says how far the partition is.
+                if time <= arrival {
+                    self.newest = self.newest.max(Some(time));
+                }
                 let detail = detail_of(reason);
                 return self.rejected.push((model, Rejected { row: raw_row, reason, detail }));
             }
         };
-        let arrival = self.raw.arrivals.get(raw_row).copied().unwrap_or(Timestamp::MAX);
         let reason = if time > arrival + group.future_skew {
             RejectReason::Future
         } else if self.newest.is_some_and(|newest| newest >= group.late_from) {

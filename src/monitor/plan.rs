@@ -162,13 +162,17 @@ impl Plan {
         self.with_schemas()
     }
 
-    /// The plan that looks again for every version that had no baseline.
+    /// The plan that looks again for every version that had no baseline, and, where a model has as many
+    /// versions as it may, lets go of those that are not in use: an old one makes room for the next.
     #[must_use]
-    pub fn forget_absent(mut self) -> Self {
-        for model in &mut self.models {
-            model.versions.retain(|_, found| found.is_some());
+    pub fn refreshed(mut self, in_use: &[BTreeSet<Option<String>>]) -> Self {
+        for (index, model) in self.models.iter_mut().enumerate() {
+            let is_full = model.loaded() >= model.settings.versions_max;
+            let is_used =
+                |version: &Option<String>| in_use.get(index).is_some_and(|used| used.contains(version));
+            model.versions.retain(|version, found| found.is_some() && (!is_full || is_used(version)));
         }
-        self
+        self.with_schemas()
     }
 
     fn with_schemas(mut self) -> Self {
@@ -201,7 +205,7 @@ impl ModelPlan {
             return Lookup::Found(Arc::clone(shared));
         }
         let known = self.versions.get(&version.map(str::to_owned));
-        let found = self.versions.values().filter(|found| found.is_some()).count();
+        let found = self.loaded();
         match known {
             Some(Some(prepared)) => Lookup::Found(Arc::clone(prepared)),
             Some(None) => Lookup::Absent,
@@ -211,9 +215,13 @@ impl ModelPlan {
         }
     }
 
-    /// Whether any version is known to have no baseline.
-    pub fn has_absent(&self) -> bool {
-        self.versions.values().any(Option::is_none)
+    /// Whether there is anything to look for again, or to let go of.
+    pub fn is_stale(&self) -> bool {
+        self.versions.values().any(Option::is_none) || self.loaded() >= self.settings.versions_max
+    }
+
+    fn loaded(&self) -> usize {
+        self.versions.values().flatten().count()
     }
 
     /// Every baseline that is loaded.

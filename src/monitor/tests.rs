@@ -379,23 +379,70 @@ fn a_replaced_baseline_is_told_and_its_open_panes_are_dropped() {
     assert_eq!(monitor.advance(at(0)).panes_dropped.len(), notes.len());
 }
 
+/// Says every five seconds that a partition is read to its end.
+fn see_end(monitor: &mut Monitor, partition: i32, next: i64, from: i64, to: i64) {
+    (from..=to).step_by(5).for_each(|second| monitor.at_end(&origin(partition), next, at(second)));
+}
+
 #[test]
 fn idleness_needs_a_partition_that_is_read_to_its_end() {
     let plan = plan(&[(60, 60)]);
     let mut memory = Memory::default();
     let mut monitor = monitor(&plan, &memory, 2);
-    monitor
-        .ingest(summarise(&plan, batch(0, 0, &[event(0, 1.0, "DE"), event(100, 1.0, "DE")])), at(0))
-        .expect("in order");
-    monitor.at_end(&origin(1), 5, at(0));
+    let events = [event(0, 1.0, "DE"), event(100, 1.0, "DE")];
+    monitor.ingest(summarise(&plan, batch(0, 0, &events)), at(0)).expect("in order");
     memory.apply(monitor.advance(at(500)));
-    assert!(memory.windows.is_empty(), "five records of the other partition are still on their way");
-    monitor.at_end(&origin(1), 0, at(500));
+    assert!(memory.windows.is_empty(), "nobody knows what the other partition holds");
+    see_end(&mut monitor, 1, 0, 500, 555);
     assert!(!monitor.is_due(at(559)));
+    assert!(!monitor.is_due(at(5_000)), "while nobody looks, no time passes");
+    see_end(&mut monitor, 1, 0, 560, 560);
     assert!(monitor.is_due(at(560)));
     memory.apply(monitor.advance(at(560)));
     assert_eq!(memory.windows.len(), 1);
     assert!(!monitor.is_due(at(560)), "what is done is not due");
+}
+
+#[test]
+fn markers_at_the_end_of_a_partition_are_no_records_to_wait_for() {
+    let plan = plan(&[(60, 60)]);
+    let mut memory = Memory::default();
+    let mut monitor = monitor(&plan, &memory, 2);
+    let events = [event(0, 1.0, "DE"), event(100, 1.0, "DE")];
+    monitor.ingest(summarise(&plan, batch(0, 0, &events)), at(0)).expect("in order");
+    monitor.ingest(summarise(&plan, batch(1, 0, &events[..1])), at(0)).expect("in order");
+    see_end(&mut monitor, 1, 2, 0, 60);
+    assert!(monitor.is_due(at(60)));
+    memory.apply(monitor.advance(at(60)));
+    assert_eq!(memory.position(1), 2, "behind the marker");
+}
+
+#[test]
+fn garbage_and_foreign_models_do_not_hold_windows_back() {
+    let plan = plan(&[(60, 60)]);
+    let mut memory = Memory::default();
+    let mut monitor = monitor(&plan, &memory, 2);
+    let events = [event(0, 1.0, "DE"), event(100, 1.0, "DE")];
+    monitor.ingest(summarise(&plan, batch(0, 0, &events)), at(0)).expect("in order");
+    for second in (0..=60).step_by(5) {
+        let garbage = batch(1, second, &["not json".to_owned()]);
+        monitor.ingest(summarise(&plan, garbage), at(second)).expect("in order");
+        monitor.at_end(&origin(1), second + 1, at(second));
+    }
+    memory.apply(monitor.advance(at(60)));
+    assert_eq!(memory.windows.len(), 1);
+}
+
+#[test]
+fn a_time_at_the_edge_of_the_calendar_is_set_aside_and_the_state_stays_readable() {
+    let plan = plan(&[(604_800, 604_800)]);
+    let mut memory = Memory::default();
+    let mut first = monitor(&plan, &memory, 1);
+    let zero_time = format!(r#"{{"t":{},"f":{{}}}}"#, Timestamp::MIN.as_micros() / 1_000_000);
+    first.ingest(summarise(&plan, batch(0, 0, &[zero_time, event(5, 1.0, "DE")])), at(0)).expect("in order");
+    memory.apply(first.advance(at(0)));
+    assert_eq!(memory.dead, [(RejectReason::BadTimestamp, 0)]);
+    monitor(&plan, &memory, 1);
 }
 
 #[test]

@@ -116,8 +116,8 @@ pub enum StoreError {
     /// The file is damaged.
     #[error(
         "the store {} is damaged ({detail}); it was left as it is: restore a backup in its place, or move the \
-         data directory away and start anew, which counts again what Kafka still holds and loses the \
-         history, open incidents and undelivered notifications",
+         data directory away and start anew under another [kafka] group, which counts again what Kafka \
+         still holds and loses the history, open incidents and undelivered notifications",
         path.display()
     )]
     Damaged {

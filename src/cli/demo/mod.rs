@@ -17,6 +17,8 @@ use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::mocking::MockCluster;
@@ -25,6 +27,7 @@ use self::population::Climate;
 use self::receivers::{Received, Receivers};
 use self::story::Story;
 use self::world::{Files, MINUTES_PER_SECOND, PARTITIONS, STEP, TOPIC, World};
+use super::run::stop_on_signal;
 use super::{Failure, chain};
 use crate::app::SystemClock;
 use crate::app::service::Service;
@@ -91,7 +94,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     };
     let brokers = match (&args.brokers, &cluster) {
         (Some(brokers), _) => {
-            world::create_topic(brokers).map_err(Failure::other)?;
+            world::create_topic(brokers).map_err(|error| {
+                Failure::other(format!("cannot make topic {TOPIC} on {brokers}: {error}"))
+            })?;
             brokers.clone()
         }
         (None, Some(cluster)) => {
@@ -129,17 +134,37 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         MINUTES_PER_SECOND * 60
     ))?;
 
-    let result =
-        Demo { args, files: &files, world, receivers, service: service.as_ref(), phase: Phase::Calm }
-            .play(&mut story);
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_signal(Arc::clone(&stop)).map_err(Failure::other)?;
+    let result = Demo {
+        args,
+        files: &files,
+        world,
+        receivers,
+        service: service.as_ref(),
+        phase: Phase::Calm,
+        stop: &stop,
+    }
+    .play(&mut story);
     if let Some(service) = service {
         service.stop().map_err(Failure::other)?;
     }
-    result?;
-    story.end()
+    match result? {
+        Ending::Told => story.end(),
+        Ending::Stopped => Ok(()),
+    }
+}
+
+/// How a demo ends.
+enum Ending {
+    /// The story is told.
+    Told,
+    /// The process was told to stop.
+    Stopped,
 }
 
 struct Demo<'a> {
+    stop: &'a AtomicBool,
     args: &'a Args,
     files: &'a Files,
     world: World,
@@ -150,7 +175,7 @@ struct Demo<'a> {
 
 impl Demo<'_> {
     /// Turns the world until the story is told, or for ever.
-    fn play(&mut self, story: &mut Story<'_>) -> Result<(), Failure> {
+    fn play(&mut self, story: &mut Story<'_>) -> Result<Ending, Failure> {
         let begun = Instant::now();
         let mut next = Instant::now();
         let mut steps_in_phase = 0;
@@ -166,7 +191,7 @@ impl Demo<'_> {
                 steps_in_phase = 0;
             }
             if self.args.once && self.phase == Phase::Resolved && story.is_complete() {
-                return self.world.flush().map_err(Failure::other);
+                return self.world.flush().map(|()| Ending::Told).map_err(Failure::other);
             }
             if self.args.once && begun.elapsed() > ONCE_MAX {
                 return Err(Failure::other(format!(
@@ -177,6 +202,9 @@ impl Demo<'_> {
             }
             if self.service.is_some_and(|service| !service.is_running()) {
                 return Err(Failure::other("the service stopped; see the log above"));
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(Ending::Stopped);
             }
             next += STEP;
             std::thread::sleep(next.saturating_duration_since(Instant::now()));

@@ -16,7 +16,7 @@ use super::population::{Application, CSV_HEADER, Climate, Random};
 use crate::event::{Span, Timestamp};
 
 /// The topic of the demo.
-pub const TOPIC: &str = "credit-events";
+pub const TOPIC: &str = "driftline-demo";
 /// Partitions of the topic.
 pub const PARTITIONS: i32 = 2;
 /// Event time that passes in one second of the demo.

@@ -84,7 +84,18 @@ fn position(store: Option<i64>, group: Option<&GroupPosition>, store_id: &str) -
             Some(store.max(group.offset))
         }
         (Some(store), _) => Some(store),
-        (None, group) => group.map(|group| group.offset),
+        (None, Some(group)) => {
+            if !group.by.is_empty() && group.by != store_id {
+                // A member that lives, or a store that is gone: from here they cannot be told apart.
+                tracing::warn!(
+                    kafka.offset = group.offset,
+                    "begins where another store left off; if that store is lost, records before this offset \
+                     are not counted: give the new one a [kafka] group of its own to count them"
+                );
+            }
+            Some(group.offset)
+        }
+        (None, None) => None,
     }
 }
 
@@ -265,7 +276,11 @@ impl Context {
             match self.shared.events.try_send(event) {
                 Ok(()) => break,
                 Err(TrySendError::Disconnected(_)) => return false,
-                Err(TrySendError::Full(_)) if is_over() => return false,
+                Err(TrySendError::Full(back)) if is_over() => {
+                    // Too late to be waited for, but the service must still hear of it.
+                    self.shared.state().pending.push_back(back);
+                    return false;
+                }
                 Err(TrySendError::Full(back)) => event = back,
             }
             std::thread::sleep(WAIT_STEP);

@@ -22,6 +22,9 @@ const SNAPSHOT_FRESH: Duration = Duration::from_secs(5);
 /// An error that lasts is logged again after this time.
 const REPEAT_AFTER: Duration = Duration::from_secs(60);
 
+/// Kinds of errors told in that time; further ones only show in the statistics.
+const TOLD_ERRORS_MAX: usize = 20;
+
 /// Everything that more than one thread sees.
 pub(super) struct Shared {
     /// Set once, when the source is to end.
@@ -79,6 +82,8 @@ pub(super) struct State {
     /// No broker could be reached since the last statistics.
     is_disconnected: bool,
     last_error: Option<(String, Instant)>,
+    /// What the log was told lately, and when.
+    told_errors: BTreeMap<String, Instant>,
 }
 
 /// A partition that is ours.
@@ -250,13 +255,15 @@ impl State {
     /// Keeps what went wrong for people to see. Returns whether it is worth a line in the log: it is new,
     /// or it is still so after a while.
     pub(super) fn note_error(&mut self, message: String) -> bool {
-        if let Some((last, at)) = &self.last_error
-            && *last == message
-            && at.elapsed() < REPEAT_AFTER
-        {
+        let now = Instant::now();
+        self.last_error = Some((message.clone(), now));
+        // Several errors take turns while brokers are away, each with figures of its own in brackets.
+        let kind = message.split(['(', '[']).next().unwrap_or_default().trim_end().to_owned();
+        self.told_errors.retain(|_, at| now.duration_since(*at) < REPEAT_AFTER);
+        if self.told_errors.len() >= TOLD_ERRORS_MAX || self.told_errors.contains_key(&kind) {
             return false;
         }
-        self.last_error = Some((message, Instant::now()));
+        self.told_errors.insert(kind, now);
         true
     }
 
