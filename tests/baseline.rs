@@ -338,7 +338,7 @@ fn times_are_read_in_each_form() {
         assert_eq!(panes_of(path, unit, HOUR).expect("panes"), [2, 1], "{}", path.display());
     }
     let text = panes_of(&seconds, None, HOUR).expect_err("no unit").to_string();
-    assert!(text.contains("say their unit (s, ms or us)"), "{text}");
+    assert!(text.contains("say their unit with --timestamp-unit s, ms or us"), "{text}");
 }
 
 #[test]

@@ -390,7 +390,8 @@ fn the_id_holds_references_and_plain_urls_but_no_secrets() {
 fn check_says_what_would_run() {
     let directory = tempfile::tempdir().expect("directory");
     let path = directory.path().join("driftline.toml");
-    std::fs::write(directory.path().join("credit.baseline"), b"").expect("baseline");
+    let baseline = directory.path().join("credit.baseline");
+    std::fs::copy(in_repository("tests/fixtures/format-1.baseline"), &baseline).expect("baseline");
     std::fs::write(&path, SMALLEST).expect("file");
     let (code, out, err) = run_check(&path, false);
     assert_eq!((code, err.as_str()), (0, ""));
@@ -404,6 +405,20 @@ fn check_says_what_would_run() {
     assert_eq!(value["models"][0]["baselines_found"].as_array().map(Vec::len), Some(1));
     assert_eq!(value["config"].as_str().map(str::len), Some(64));
     assert_eq!(value["warnings"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn check_opens_the_baselines() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("driftline.toml");
+    std::fs::write(directory.path().join("credit.baseline"), b"a,b\n1,2\n").expect("no baseline");
+    std::fs::write(&path, SMALLEST).expect("file");
+    let (code, out, err) = run_check(&path, false);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("is no baseline file") && err.contains("1 mistake in"), "{err}");
+    let (code, out, _) = run_check(&path, true);
+    let value: Value = serde_json::from_str(&out).expect("one object");
+    assert_eq!((code, &value["ok"]), (2, &Value::Bool(false)));
 }
 
 #[test]
