@@ -182,6 +182,9 @@ impl Baseline {
         draft.push(format!(".{}.part", std::process::id()));
         let draft = PathBuf::from(draft);
         let result = self.write_draft(&draft).and_then(|()| fs::rename(&draft, path));
+        if result.is_ok() {
+            sync_directory(path);
+        }
         if result.is_err() {
             // The draft is of no use to anyone; the first error is the one to tell.
             let _ = fs::remove_file(&draft);
@@ -256,6 +259,13 @@ impl Content {
         let Self { model, version, rows, notes, .. } = self;
         Ok(Baseline { id, model, version, rows, columns, reference, notes })
     }
+}
+
+/// Makes the new name of a file durable, for it is an entry of the directory and not of the file. Some file
+/// systems refuse this; the file is whole either way, so their refusal is no failure.
+fn sync_directory(path: &Path) {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let _ = File::open(parent.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all());
 }
 
 fn hash(content: &[u8]) -> BaselineId {
