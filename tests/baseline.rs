@@ -302,6 +302,43 @@ fn codes_and_numbers_that_are_names_keep_their_writing() {
 }
 
 #[test]
+fn text_among_other_text_is_a_name_letter_by_letter() {
+    let dir = scratch();
+    let rows =
+        [("1.10", "True", "NA", "male "), ("1.2", "False", "nan", "male"), ("1.2.3", "maybe", "x", "f")];
+    let (mut csv, mut json) = ("version,flag,region,sex\n".to_owned(), String::new());
+    for (version, flag, region, sex) in rows.into_iter().cycle().take(30) {
+        csv.push_str(&format!("{version},{flag},{region},{sex}\n"));
+        json.push_str(&format!(
+            "{{\"version\":\"{version}\",\"flag\":\"{flag}\",\"region\":\"{region}\",\"sex\":\"{sex}\"}}\n"
+        ));
+    }
+    let (csv, json) = (plain(&write(&dir, "a.csv", &csv)), plain(&write(&dir, "a.jsonl", &json)));
+    let names: Vec<String> = counts(column(&csv, "version")).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["1.10", "1.2", "1.2.3"]);
+    assert_eq!(csv.id, json.id, "events bring these values as the same strings");
+}
+
+#[test]
+fn text_that_is_all_numbers_or_booleans_is_named_as_json_writes_it() {
+    let dir = scratch();
+    let csv = write(&dir, "a.csv", "class,flag\n1.0,True\n0.0,False\nNA,\n1.0,TRUE\n");
+    let json = "{\"class\":1,\"flag\":true}\n{\"class\":0,\"flag\":false}\n{}\n{\"class\":1,\"flag\":true}\n";
+    let json = write(&dir, "a.jsonl", json);
+    for roles in [
+        Roles { categorical: vec!["class".into()], ..Roles::default() },
+        Roles { label: Some("class".into()), ..Roles::default() },
+    ] {
+        let of = |path| build(path, &roles, &BuildOptions::default()).expect("a baseline");
+        let (csv, json) = (of(&csv), of(&json));
+        let class = csv.columns.iter().find(|column| &*column.spec.name != "flag").expect("the class");
+        assert_eq!(counts(class), [("1".to_owned(), 2), ("0".to_owned(), 1)]);
+        assert_eq!(class.summary.anomalies().missing, 1);
+        assert_eq!(csv.id, json.id);
+    }
+}
+
+#[test]
 fn an_index_column_without_a_name_is_left_out() {
     let dir = scratch();
     let baseline = plain(&write(&dir, "a.csv", ",x\n0,1\n1,2\n"));

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::count::{Counting, Panes};
+use super::naming::Naming;
 use super::read::{Chunk, ReadError, Table};
 use super::survey::Survey;
 use super::{Baseline, BaselineId, Column};
@@ -142,7 +143,7 @@ fn listed(columns: &[String]) -> String {
 #[derive(Debug)]
 pub struct Plan {
     /// The watched columns, features first.
-    pub columns: Vec<(ColumnSpec, Shape)>,
+    pub columns: Vec<Watched>,
     /// The names of all columns, watched or not, in the table's order.
     pub header: Vec<Arc<str>>,
     /// Rows of the table.
@@ -151,6 +152,17 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// Where in the table each watched column is.
     sources: Vec<usize>,
+}
+
+/// A column that is to be counted.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// Name, role and kind.
+    pub spec: ColumnSpec,
+    /// What its values are counted on.
+    pub shape: Shape,
+    /// How text becomes a name, if it is counted by names.
+    pub naming: Naming,
 }
 
 /// Builds a baseline from a table.
@@ -177,7 +189,7 @@ pub fn build_table(
     let columns = columns
         .into_iter()
         .zip(total.columns)
-        .map(|((spec, shape), summary)| Column { spec, shape, summary })
+        .map(|(Watched { spec, shape, .. }, summary)| Column { spec, shape, summary })
         .collect();
     let id = BaselineId::default();
     Ok(Baseline { id, model: None, version: None, rows, columns, reference, notes }.sealed())

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use arrow::array::{Float64Array, StringArray};
 
 use super::Reference;
-use super::build::BuildError;
+use super::build::{BuildError, Watched};
+use super::naming::Naming;
 use super::read::{Cell, Cells, Chunk, Table};
-use super::survey::name_of;
 use crate::event::decode::TimestampUnit;
-use crate::event::{ColumnSpec, Names, Role, Span, Timestamp};
+use crate::event::{Names, Role, Span, Timestamp};
 use crate::summary::{
     CategoricalSummary, CategoryIndex, ColumnSummary, Latency, ModelSummary, NumericScratch, NumericSummary,
     Rows, Shape,
@@ -18,6 +18,9 @@ use crate::summary::{
 
 /// Panes kept of the training rows' time, the newest.
 pub const PANES_MAX: usize = 4_096;
+
+/// What all panes may take; a very wide table keeps fewer of them. The service holds them as well.
+const PANES_BYTES_MAX: usize = 512 << 20;
 
 /// The counts of a table on given columns.
 #[derive(Debug)]
@@ -35,8 +38,8 @@ pub struct Counted {
 ///
 /// # Errors
 /// [`BuildError::Read`] when the table cannot be read.
-pub fn count_table(table: &dyn Table, columns: Vec<(ColumnSpec, Shape)>) -> Result<Counted, BuildError> {
-    let names: Vec<Arc<str>> = columns.iter().map(|(spec, _)| Arc::clone(&spec.name)).collect();
+pub fn count_table(table: &dyn Table, columns: Vec<Watched>) -> Result<Counted, BuildError> {
+    let names: Vec<Arc<str>> = columns.iter().map(|column| Arc::clone(&column.spec.name)).collect();
     let mut counting = Counting::new(columns, None);
     let mut header = table.header().map(|header| header.to_vec()).unwrap_or_default();
     let mut rows = 0;
@@ -62,7 +65,7 @@ pub(super) struct Counting {
 
 /// What stays the same while rows are counted.
 struct Counter {
-    columns: Vec<(ColumnSpec, Shape)>,
+    columns: Vec<Watched>,
     /// The index of a categorical column.
     indexes: Vec<Option<CategoryIndex>>,
     numeric: NumericScratch,
@@ -76,6 +79,7 @@ pub(super) struct Panes {
     offset: Span,
     unit: Option<TimestampUnit>,
     panes: BTreeMap<Timestamp, ModelSummary>,
+    panes_max: usize,
     untimed: u64,
     over_limit: u64,
     /// Panes that start before this were dropped.
@@ -91,16 +95,18 @@ enum Ready {
 
 impl Counting {
     /// A count on these columns, and by pane if that is wanted.
-    pub(super) fn new(columns: Vec<(ColumnSpec, Shape)>, panes: Option<Panes>) -> Self {
+    pub(super) fn new(columns: Vec<Watched>, panes: Option<Panes>) -> Self {
         let indexes = columns
             .iter()
-            .map(|(_, shape)| match shape {
+            .map(|column| match &column.shape {
                 Shape::Categorical(categories) => Some(CategoryIndex::new(categories)),
                 Shape::Numeric(_) => None,
             })
             .collect();
         let counter = Counter { columns, indexes, numeric: NumericScratch::default(), names: Vec::new() };
-        Self { total: counter.empty(), counter, panes }
+        let total = counter.empty();
+        let panes_max = (PANES_BYTES_MAX / bytes_of(&total)).clamp(1, PANES_MAX);
+        Self { total, counter, panes: panes.map(|panes| Panes { panes_max, ..panes }) }
     }
 
     /// Counts the rows of a chunk; `sources` says where in it each column is.
@@ -113,7 +119,7 @@ impl Counting {
     }
 
     /// The columns, the counts of all rows, and the panes.
-    pub(super) fn finish(self) -> (Vec<(ColumnSpec, Shape)>, ModelSummary, Option<Panes>) {
+    pub(super) fn finish(self) -> (Vec<Watched>, ModelSummary, Option<Panes>) {
         (self.counter.columns, self.total, self.panes)
     }
 }
@@ -123,18 +129,18 @@ impl Counter {
         ModelSummary {
             rows: Rows::default(),
             latency: Latency::default(),
-            columns: self.columns.iter().map(|(_, shape)| shape.empty()).collect(),
+            columns: self.columns.iter().map(|column| column.shape.empty()).collect(),
         }
     }
 
     fn ready(&self, chunk: &Chunk, sources: &[usize]) -> Vec<Ready> {
         let columns = self.columns.iter().zip(sources);
         columns
-            .map(|((_, shape), source)| {
+            .map(|(column, source)| {
                 let cells = chunk.columns.get(*source).unwrap_or(&Cells::Skipped);
-                match shape {
+                match column.shape {
                     Shape::Numeric(_) => Ready::Numbers(cells.to_numbers(chunk.rows)),
-                    Shape::Categorical(_) => ready_names(cells, chunk.rows),
+                    Shape::Categorical(_) => ready_names(cells, chunk.rows, column.naming),
                 }
             })
             .collect()
@@ -148,8 +154,8 @@ impl Counter {
         number: usize,
     ) {
         let columns = self.columns.iter().zip(&self.indexes).zip(ready).zip(&mut summary.columns);
-        for ((((_, shape), index), values), counts) in columns {
-            match (shape, values, counts) {
+        for (((column, index), values), counts) in columns {
+            match (&column.shape, values, counts) {
                 (Shape::Numeric(grid), Ready::Numbers(numbers), ColumnSummary::Numeric(counts)) => {
                     NumericSummary::observe(counts, grid, numbers, rows(), &mut self.numeric);
                 }
@@ -169,7 +175,7 @@ impl Counter {
             }
         }
         let number = number as u64;
-        let has = |role| self.columns.iter().any(|(spec, _)| spec.role == role);
+        let has = |role| self.columns.iter().any(|column| column.spec.role == role);
         let Rows { events, features, predictions, labels } = &mut summary.rows;
         *events += number;
         *features += if has(Role::Feature) { number } else { 0 };
@@ -187,6 +193,7 @@ impl Panes {
             offset,
             unit,
             panes: BTreeMap::new(),
+            panes_max: PANES_MAX,
             untimed: 0,
             over_limit: 0,
             dropped_before: None,
@@ -219,7 +226,7 @@ impl Panes {
     }
 
     fn forget_oldest(&mut self) {
-        while self.panes.len() > PANES_MAX {
+        while self.panes.len() > self.panes_max {
             if let Some((start, summary)) = self.panes.pop_first() {
                 self.over_limit += summary.rows.events;
                 self.dropped_before = self.dropped_before.max(Some(start + self.pane));
@@ -240,8 +247,8 @@ impl Panes {
         }
         if self.over_limit > 0 {
             notes.push(format!(
-                "{} rows are older than the newest {PANES_MAX} panes of {}: they are in no pane",
-                self.over_limit, self.pane
+                "{} rows are older than the newest {} panes of {}: they are in no pane",
+                self.over_limit, self.panes_max, self.pane
             ));
         }
         Ok(Reference {
@@ -252,13 +259,13 @@ impl Panes {
     }
 }
 
-fn ready_names(cells: &Cells, rows: usize) -> Ready {
+fn ready_names(cells: &Cells, rows: usize, naming: Naming) -> Ready {
     let mut known: HashMap<String, i32> = HashMap::new();
     let mut values: Vec<String> = Vec::new();
     let mut keys = Vec::with_capacity(rows);
     let mut missing = Vec::with_capacity(rows);
     for row in 0..rows {
-        let name = name_of(cells.get(row));
+        let name = naming.name(cells.get(row));
         missing.push(name.is_none());
         let key = name.map_or(0, |name| match known.get(name.as_ref()) {
             Some(key) => *key,
@@ -272,6 +279,15 @@ fn ready_names(cells: &Cells, rows: usize) -> Ready {
         keys.push(key);
     }
     Ready::Names { values: StringArray::from(values), keys, missing }
+}
+
+/// Bytes that a summary takes; never 0.
+fn bytes_of(summary: &ModelSummary) -> usize {
+    let columns = summary.columns.iter().map(|column| match column {
+        ColumnSummary::Numeric(numeric) => numeric.bytes(),
+        ColumnSummary::Categorical(names) => size_of::<CategoricalSummary>() + names.counts.heap_bytes(),
+    });
+    size_of::<ModelSummary>() + columns.sum::<usize>()
 }
 
 fn is_number(cell: Cell<'_>) -> bool {

@@ -93,7 +93,7 @@ mod tests {
     use crate::summary::{NumericScratch, NumericSummary};
 
     fn placed(values: &[f64]) -> (Placed, NumericSummary) {
-        let mut sample = Sample::new();
+        let mut sample = Sample::new(1);
         for (row, value) in values.iter().enumerate() {
             sample.push(Sample::row_hash(row as u64), *value);
         }

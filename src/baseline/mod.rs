@@ -11,14 +11,16 @@ mod build;
 mod count;
 mod file;
 mod grid;
+mod naming;
 pub mod read;
 mod sample;
 mod survey;
 
-pub use build::{BuildError, BuildOptions, Plan, Progress, Roles, build_table, plan_table};
+pub use build::{BuildError, BuildOptions, Plan, Progress, Roles, Watched, build_table, plan_table};
 pub use count::{Counted, PANES_MAX, count_table};
 pub use file::BaselineError;
 pub use grid::BINS;
+pub use naming::Naming;
 pub use survey::{RARE_MAX, TOP_MAX};
 
 use std::fmt;

@@ -2,12 +2,21 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Values kept of the whole column, evenly over its rows. With so many the rank of an interior quantile
+/// Values kept of a whole column, evenly over its rows. With so many the rank of an interior quantile
 /// is known to about 0.1 % of the rows.
 const KEPT_MAX: usize = 262_144;
 
-/// Values kept at each end, exactly: the tail bins are placed by single rows.
-const TAIL_MAX: usize = 65_536;
+/// Values kept of each column of a very wide table: a rank is then known to about 1 %.
+const KEPT_MIN: usize = 2_048;
+
+/// At each end so many times fewer values are kept, exactly: the tail bins are placed by single rows.
+const TAIL_SHARE: usize = 4;
+
+/// What the samples of all columns of a table may take.
+const BYTES_MAX: usize = 256 << 20;
+
+/// What a kept value takes, with its hash and its share of the ends, when the lists are fullest.
+const BYTES_PER_KEPT: usize = 2 * size_of::<(u64, f64)>() + 2 * 2 * size_of::<f64>() / TAIL_SHARE;
 
 /// Seed of the hash that chooses rows; part of what makes two builds of one file equal.
 const SEED: u64 = 0x6772_6964;
@@ -25,25 +34,30 @@ pub(super) struct Sample {
 
 /// The values of the rows with the smallest hashes: which rows they are does not depend on how the rows
 /// were read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
+    max: usize,
     values: Vec<(u64, f64)>,
     limit: Option<u64>,
 }
 
 /// The smallest values, of a column or of its negative.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tail {
+    max: usize,
     values: Vec<f64>,
     limit: Option<f64>,
 }
 
 impl Sample {
-    pub(super) fn new() -> Self {
+    /// An empty sample of a column; the samples of all `columns` of its table share what memory there is.
+    pub(super) fn new(columns: usize) -> Self {
+        let kept = (BYTES_MAX / BYTES_PER_KEPT / columns.max(1)).clamp(KEPT_MIN, KEPT_MAX);
+        let tail = || Tail { max: kept / TAIL_SHARE, values: Vec::new(), limit: None };
         Self {
-            kept: Kept::default(),
-            low: Tail::default(),
-            high: Tail::default(),
+            kept: Kept { max: kept, values: Vec::new(), limit: None },
+            low: tail(),
+            high: tail(),
             n: 0,
             mean: 0.0,
             squares: 0.0,
@@ -107,16 +121,16 @@ impl Kept {
             return;
         }
         self.values.push((hash, value));
-        if self.values.len() >= 2 * KEPT_MAX {
+        if self.values.len() >= 2 * self.max {
             self.shrink();
         }
     }
 
     fn shrink(&mut self) {
-        if self.values.len() > KEPT_MAX {
-            let (_, largest, _) = self.values.select_nth_unstable_by_key(KEPT_MAX - 1, |(hash, _)| *hash);
+        if self.values.len() > self.max {
+            let (_, largest, _) = self.values.select_nth_unstable_by_key(self.max - 1, |(hash, _)| *hash);
             self.limit = Some(largest.0);
-            self.values.truncate(KEPT_MAX);
+            self.values.truncate(self.max);
         }
     }
 
@@ -132,16 +146,16 @@ impl Tail {
             return;
         }
         self.values.push(value);
-        if self.values.len() >= 2 * TAIL_MAX {
+        if self.values.len() >= 2 * self.max {
             self.shrink();
         }
     }
 
     fn shrink(&mut self) {
-        if self.values.len() > TAIL_MAX {
-            let (_, largest, _) = self.values.select_nth_unstable_by(TAIL_MAX - 1, f64::total_cmp);
+        if self.values.len() > self.max {
+            let (_, largest, _) = self.values.select_nth_unstable_by(self.max - 1, f64::total_cmp);
             self.limit = Some(*largest);
-            self.values.truncate(TAIL_MAX);
+            self.values.truncate(self.max);
         }
     }
 
@@ -149,5 +163,27 @@ impl Tail {
         self.shrink();
         self.values.sort_by(f64::total_cmp);
         self.values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_tables_keep_less_of_each_column_but_its_ends_exactly() {
+        let mut sample = Sample::new(10_000);
+        (0..100_000_u32).for_each(|k| {
+            sample.push(Sample::row_hash(k.into()), f64::from(k.wrapping_mul(7919) % 100_000));
+        });
+        let sorted = sample.finish();
+        assert_eq!(
+            (sorted.n, sorted.sample.len(), sorted.low.len()),
+            (100_000, KEPT_MIN, KEPT_MIN / TAIL_SHARE)
+        );
+        assert!(sorted.low.iter().zip(0..).all(|(value, k)| *value == f64::from(k)));
+        assert!(sorted.high.iter().zip(0..).all(|(value, k)| *value == 99_999.0 - f64::from(k)));
+        let middle = sorted.sample[KEPT_MIN / 2];
+        assert!((middle - 50_000.0).abs() < 5_000.0, "{middle}");
     }
 }

@@ -1,14 +1,16 @@
 //! The first pass over a training table: what each column is, and what its values are counted on.
 
-use std::borrow::Cow;
+use std::cell::Cell as Shared;
 use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 
-use super::build::{BuildError, Roles, watched};
+use super::build::{BuildError, Roles, Watched, watched};
 use super::grid::place;
+use super::naming::Naming;
 use super::read::{Cell, Cells, Chunk, Reading, read_text};
 use super::sample::Sample;
-use crate::event::{ColumnKind, ColumnSpec, Role, Timestamp, WRONG_TYPE_NAME, canonical_number, cut_name};
+use crate::event::{ColumnKind, ColumnSpec, Role, WRONG_TYPE_NAME};
 use crate::summary::{Categories, Shape};
 
 /// Names of a categorical column that are counted one by one.
@@ -20,8 +22,15 @@ pub const RARE_MAX: usize = 65_536;
 /// Buckets for the names beyond the top.
 const BUCKETS: usize = 64;
 
-/// Distinct names counted while building; beyond this the column is taken as open.
+/// Distinct names of a column counted while building; beyond this it is taken as open.
 const DISTINCT_MAX: usize = 1_000_000;
+
+/// What the distinct names of all columns may take while building; beyond this those columns are taken as
+/// open that meet a new name.
+const NAMES_BYTES_MAX: usize = 256 << 20;
+
+/// What a name takes beside its own bytes.
+const NAME_OVERHEAD: usize = 64;
 
 /// A prediction or label of at most so many whole numbers is a class, not a quantity.
 const CLASSES_MAX: usize = 20;
@@ -40,12 +49,17 @@ pub(super) struct Survey {
     header: Vec<Arc<str>>,
     profiles: Vec<Profile>,
     rows: u64,
+    /// Columns that share the memory for samples: those of the first chunk. Only JSON lines can bring more.
+    sharers: Option<usize>,
+    names_bytes: Rc<Shared<usize>>,
 }
 
 /// What was seen in a column.
 struct Profile {
     numbers: u64,
+    /// Values that are no numbers, booleans included.
     names: u64,
+    booleans: u64,
     foreign: u64,
     sample: Sample,
     found: NameCounts,
@@ -68,10 +82,13 @@ impl Survey {
 
     /// Looks at the rows of a chunk, the first of which has number `first_row`.
     pub(super) fn take(&mut self, chunk: &Chunk, first_row: u64, roles: &Roles) {
+        let is_read = |cells: &&Cells| !matches!(cells, Cells::Skipped);
+        let sharers = *self.sharers.get_or_insert_with(|| chunk.columns.iter().filter(is_read).count());
         for name in chunk.header.iter().skip(self.header.len()) {
             let is_forced = roles.categorical.iter().any(|column| **column == **name);
             self.header.push(Arc::clone(name));
-            self.profiles.push(Profile::new(is_forced));
+            let found = NameCounts::within(&self.names_bytes);
+            self.profiles.push(Profile::new(is_forced, Sample::new(sharers), found));
         }
         let hashes: Vec<u64> = (0..chunk.rows as u64).map(|row| Sample::row_hash(first_row + row)).collect();
         for (profile, cells) in self.profiles.iter_mut().zip(&chunk.columns) {
@@ -106,13 +123,14 @@ impl Survey {
 }
 
 impl Profile {
-    fn new(is_forced: bool) -> Self {
+    fn new(is_forced: bool, sample: Sample, found: NameCounts) -> Self {
         Self {
             numbers: 0,
             names: 0,
+            booleans: 0,
             foreign: 0,
-            sample: Sample::new(),
-            found: NameCounts::default(),
+            sample,
+            found,
             classes: Some(BTreeSet::new()),
             is_text: false,
             is_forced,
@@ -121,32 +139,37 @@ impl Profile {
 
     fn take(&mut self, cells: &Cells, hashes: &[u64]) {
         self.is_text |= matches!(cells, Cells::Text(_));
-        if self.is_forced {
-            self.names += 1;
-            return self.found.take(cells, hashes.len());
-        }
         for (row, hash) in hashes.iter().enumerate() {
             let cell = cells.get(row);
             match cell {
                 Cell::Missing => {}
                 Cell::Foreign => self.foreign += 1,
-                Cell::Number(_) | Cell::Time(_) => self.number(*hash, cell.number().unwrap_or(f64::NAN)),
-                Cell::Boolean(_) | Cell::Name(_) => self.name(cell),
+                Cell::Number(_) | Cell::Time(_) => {
+                    self.number(*hash, cell, cell.number().unwrap_or(f64::NAN));
+                }
+                Cell::Boolean(_) => self.boolean(cell),
+                Cell::Name(_) => self.name(cell),
                 Cell::Text(text) => match read_text(text) {
-                    Reading::Missing | Reading::Placeholder => {}
-                    Reading::Number(number) => self.number(*hash, number),
-                    Reading::Boolean(_) | Reading::Name => self.name(cell),
+                    Reading::Missing => {}
+                    // Whether it is missing or a name, the column's other values will say.
+                    Reading::Placeholder => self.found.take(cell),
+                    Reading::Number(number) => self.number(*hash, cell, number),
+                    Reading::Boolean(_) => self.boolean(cell),
+                    Reading::Name => self.name(cell),
                 },
             }
         }
     }
 
-    fn number(&mut self, hash: u64, number: f64) {
+    fn number(&mut self, hash: u64, cell: Cell<'_>, number: f64) {
         self.numbers += 1;
+        if self.is_forced {
+            return self.found.take(cell);
+        }
         if number.is_finite() {
             self.sample.push(hash, number);
         }
-        if let Some(classes) = &mut self.classes {
+        if let Some(classes) = self.classes.as_mut().filter(|_| !number.is_nan()) {
             let is_whole = number.fract() == 0.0 && number.abs() < 1e15;
             if !is_whole || (classes.len() >= CLASSES_MAX && !classes.contains(&(number as i64))) {
                 self.classes = None;
@@ -158,9 +181,12 @@ impl Profile {
 
     fn name(&mut self, cell: Cell<'_>) {
         self.names += 1;
-        if let Some(name) = name_of(cell) {
-            self.found.add(&name, 1);
-        }
+        self.found.take(cell);
+    }
+
+    fn boolean(&mut self, cell: Cell<'_>) {
+        self.booleans += 1;
+        self.name(cell);
     }
 
     fn plan(self, source: usize, name: Arc<str>, role: Role, notes: &mut Vec<String>) -> Planned {
@@ -181,78 +207,91 @@ impl Profile {
         }
         // Numbers were not counted as names on the way, for most columns of numbers have too many.
         let needs_names = kind == ColumnKind::Categorical && !self.is_forced && self.numbers > 0;
-        let names = if needs_names { NameCounts::default() } else { self.found };
-        Planned { source, spec: ColumnSpec { name, role, kind }, sample: self.sample, names, needs_names }
+        let names = if needs_names || numeric { self.found.anew() } else { self.found };
+        let naming = Naming::of_column(self.numbers, self.booleans, self.names - self.booleans);
+        let spec = ColumnSpec { name, role, kind };
+        Planned { source, spec, naming, sample: self.sample, names, needs_names }
     }
 }
 
-/// The name of a value in a categorical column; `None` is missing.
-pub(super) fn name_of<'a>(cell: Cell<'a>) -> Option<Cow<'a, str>> {
-    Some(match cell {
-        Cell::Missing => return None,
-        Cell::Number(number) => Cow::Owned(canonical_number(number)),
-        Cell::Time(micros) => Cow::Owned(Timestamp::saturating_from_micros(micros).to_string()),
-        Cell::Boolean(value) => Cow::Borrowed(if value { "true" } else { "false" }),
-        Cell::Name(name) => Cow::Borrowed(cut_name(name)),
-        Cell::Foreign => Cow::Borrowed(WRONG_TYPE_NAME),
-        Cell::Text(text) => {
-            let trimmed = text.trim();
-            // A code such as 007 is a name that only looks like a number.
-            let is_code = trimmed.len() > 1 && trimmed.starts_with('0') && !trimmed.starts_with("0.");
-            match read_text(text) {
-                Reading::Missing => return None,
-                Reading::Number(number) if !is_code => Cow::Owned(canonical_number(number)),
-                Reading::Boolean(value) => Cow::Borrowed(if value { "true" } else { "false" }),
-                Reading::Number(_) | Reading::Placeholder | Reading::Name => Cow::Borrowed(cut_name(trimmed)),
-            }
-        }
-    })
-}
-
 /// Counts of names, bounded.
-#[derive(Default)]
 struct NameCounts {
     counts: HashMap<String, u64>,
     is_open: bool,
+    /// What these names take, and what those of all columns do.
+    bytes: usize,
+    bytes_of_all: Rc<Shared<usize>>,
 }
 
 impl NameCounts {
+    /// No names yet; those of all columns share what memory there is.
+    fn within(bytes_of_all: &Rc<Shared<usize>>) -> Self {
+        let bytes_of_all = Rc::clone(bytes_of_all);
+        Self { counts: HashMap::new(), is_open: false, bytes: 0, bytes_of_all }
+    }
+
+    /// No names yet; the memory of those so far is free again.
+    fn anew(self) -> Self {
+        self.bytes_of_all.set(self.bytes_of_all.get().saturating_sub(self.bytes));
+        Self::within(&self.bytes_of_all)
+    }
+
     fn add(&mut self, name: &str, times: u64) {
         if name == WRONG_TYPE_NAME {
             return;
         }
         if let Some(count) = self.counts.get_mut(name) {
             *count += times;
-        } else if self.counts.len() < DISTINCT_MAX {
-            self.counts.insert(name.to_owned(), times);
-        } else {
+            return;
+        }
+        let bytes = name.len() + NAME_OVERHEAD;
+        let bytes_of_all = self.bytes_of_all.get().saturating_add(bytes);
+        if self.counts.len() >= DISTINCT_MAX || bytes_of_all > NAMES_BYTES_MAX {
             self.is_open = true;
+            return;
+        }
+        self.bytes += bytes;
+        self.bytes_of_all.set(bytes_of_all);
+        self.counts.insert(name.to_owned(), times);
+    }
+
+    /// Counts a value; text as it stands, since how it is to be written is not yet known.
+    fn take(&mut self, cell: Cell<'_>) {
+        if let Some(name) = Naming::AsWritten.name(cell) {
+            self.add(&name, 1);
         }
     }
 
-    fn take(&mut self, cells: &Cells, rows: usize) {
-        for row in 0..rows {
-            if let Some(name) = name_of(cells.get(row)) {
-                self.add(&name, 1);
+    /// The same counts with text written as the column's naming says.
+    fn renamed(self, naming: Naming) -> HashMap<String, u64> {
+        if naming == Naming::AsWritten {
+            return self.counts;
+        }
+        let mut renamed = HashMap::new();
+        for (name, count) in self.counts {
+            if let Some(name) = naming.text(&name) {
+                *renamed.entry(name.into_owned()).or_default() += count;
             }
         }
+        renamed
     }
 
-    fn categories(self) -> Categories {
-        let mut all: Vec<(String, u64)> = self.counts.into_iter().collect();
+    fn categories(self, naming: Naming) -> Categories {
+        let is_open = self.is_open;
+        let mut all: Vec<(String, u64)> = self.renamed(naming).into_iter().collect();
         all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let others = all.split_off(all.len().min(TOP_MAX));
         let singletons = others.iter().filter(|(_, count)| *count == 1).count() as u64;
         let mut rare: Vec<u64> = others.iter().map(|(name, _)| Categories::hash(name)).collect();
         rare.sort_unstable();
         rare.dedup();
-        let open = self.is_open || rare.len() > RARE_MAX;
+        let open = is_open || rare.len() > RARE_MAX;
         if open {
             rare.clear();
         }
         Categories {
             top: all.into_iter().map(|(name, _)| name).collect(),
-            buckets: if others.is_empty() { 0 } else { BUCKETS },
+            buckets: if others.is_empty() && !open { 0 } else { BUCKETS },
             rare,
             open,
             rare_singletons: (!open).then_some(singletons),
@@ -265,6 +304,7 @@ pub(super) struct Planned {
     /// Its place in the table.
     pub(super) source: usize,
     spec: ColumnSpec,
+    naming: Naming,
     sample: Sample,
     names: NameCounts,
     /// Whether its names must be counted in another pass.
@@ -275,7 +315,7 @@ impl Planned {
     /// Counts the names of a chunk.
     pub(super) fn take_names(&mut self, chunk: &Chunk) {
         if let Some(cells) = chunk.columns.get(self.source) {
-            self.names.take(cells, chunk.rows);
+            (0..chunk.rows).for_each(|row| self.names.take(cells.get(row)));
         }
     }
 
@@ -283,11 +323,7 @@ impl Planned {
     ///
     /// # Errors
     /// Never for finite values.
-    pub(super) fn shape(
-        self,
-        bins: Option<u64>,
-        notes: &mut Vec<String>,
-    ) -> Result<(ColumnSpec, Shape), BuildError> {
+    pub(super) fn shape(self, bins: Option<u64>, notes: &mut Vec<String>) -> Result<Watched, BuildError> {
         let name = self.spec.name.to_string();
         let shape = match self.spec.kind {
             ColumnKind::Numeric => {
@@ -302,13 +338,32 @@ impl Planned {
                 Shape::Numeric(placed.grid)
             }
             ColumnKind::Categorical => {
-                let categories = self.names.categories();
+                let categories = self.names.categories(self.naming);
                 if categories.top.len() == 1 {
                     notes.push(format!("column `{name}` has one value only: any other is unseen"));
                 }
                 Shape::Categorical(categories)
             }
         };
-        Ok((self.spec, shape))
+        Ok(Watched { spec: self.spec, shape, naming: self.naming })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_share_the_memory_for_names_and_give_it_back() {
+        let of_all = Rc::new(Shared::new(NAMES_BYTES_MAX - 3 * (NAME_OVERHEAD + 1)));
+        let (mut first, mut second) = (NameCounts::within(&of_all), NameCounts::within(&of_all));
+        ["a", "b", "a"].iter().for_each(|name| first.add(name, 1));
+        ["c", "d", "c"].iter().for_each(|name| second.add(name, 1));
+        assert!(!first.is_open && second.is_open);
+        let categories = second.categories(Naming::AsWritten);
+        assert_eq!((categories.top, categories.buckets, categories.open), (vec!["c".into()], BUCKETS, true));
+        let mut third = first.anew();
+        ["e", "f"].iter().for_each(|name| third.add(name, 1));
+        assert!(!third.is_open);
     }
 }

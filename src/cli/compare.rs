@@ -17,9 +17,9 @@ use super::Failure;
 use super::baseline::build_failure;
 use super::text::{aligned, number, optional, plain};
 use crate::baseline::read::{Joined, Table, TableFile};
-use crate::baseline::{BuildError, BuildOptions, Plan, Roles, count_table, plan_table};
+use crate::baseline::{BuildError, BuildOptions, Plan, Roles, Watched, count_table, plan_table};
 use crate::drift::{self, EffectUnit, NotTestable, Pair, Score, TESTS};
-use crate::event::{ColumnKind, ColumnSpec};
+use crate::event::ColumnKind;
 use crate::summary::{ColumnSummary, Shape};
 
 /// Bins of the finer grid.
@@ -93,13 +93,13 @@ fn compare(reference: &dyn Table, current: &dyn Table, args: &Args) -> Result<Co
     let Plan { columns: shapes, header, mut notes, .. } =
         plan_table(reference, &roles, &BuildOptions::default()).map_err(failed)?;
     let fine = fine_shapes(reference, current, &shapes).map_err(failed)?;
-    let all: Vec<(ColumnSpec, Shape)> = shapes.iter().cloned().chain(fine.iter().cloned()).collect();
+    let all: Vec<Watched> = shapes.iter().cloned().chain(fine.iter().cloned()).collect();
     let before = count_table(reference, all.clone()).map_err(failed)?;
     let after = count_table(current, all.clone()).map_err(failed)?;
     note_lone_columns(args, (&header, &after.header), &mut notes)?;
 
     let pairs = all.iter().zip(&before.columns).zip(&after.columns);
-    let mut pairs = pairs.map(|(((spec, shape), reference), current)| {
+    let mut pairs = pairs.map(|((Watched { spec, shape, .. }, reference), current)| {
         (Arc::clone(&spec.name), Pair { shape, reference, current })
     });
     let usual: Vec<(Arc<str>, Pair<'_>)> = pairs.by_ref().take(shapes.len()).collect();
@@ -115,10 +115,11 @@ fn compare(reference: &dyn Table, current: &dyn Table, args: &Args) -> Result<Co
 fn fine_shapes(
     reference: &dyn Table,
     current: &dyn Table,
-    shapes: &[(ColumnSpec, Shape)],
-) -> Result<Vec<(ColumnSpec, Shape)>, BuildError> {
-    let numeric = shapes.iter().filter(|(spec, _)| spec.kind == ColumnKind::Numeric);
-    let features: Vec<String> = numeric.map(|(spec, _)| spec.name.to_string()).collect();
+    shapes: &[Watched],
+) -> Result<Vec<Watched>, BuildError> {
+    let is_numeric = |column: &Watched| column.spec.kind == ColumnKind::Numeric;
+    let numeric = shapes.iter().filter(|column| is_numeric(column));
+    let features: Vec<String> = numeric.map(|column| column.spec.name.to_string()).collect();
     if features.is_empty() {
         return Ok(Vec::new());
     }
@@ -126,7 +127,7 @@ fn fine_shapes(
     let options = BuildOptions { bins: Some(FINE_BINS), ..BuildOptions::default() };
     let Plan { columns, .. } = plan_table(&Joined::new(reference, current), &roles, &options)?;
     // A column that holds names in the current file is numeric all the same: its names are of the wrong type.
-    Ok(columns.into_iter().filter(|(spec, _)| spec.kind == ColumnKind::Numeric).collect())
+    Ok(columns.into_iter().filter(is_numeric).collect())
 }
 
 /// Notes the columns that only one file has.
