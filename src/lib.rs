@@ -24,12 +24,14 @@
 //! # Invariants
 //!
 //! 1. **Every event counts exactly once in its window.** Positions and counts become durable
-//!    together or not at all; start-up seeks to the stored positions, never to the group's.
+//!    together or not at all; start-up seeks to the stored positions. The group's positions only say
+//!    where another member left off.
 //! 2. **Nothing is dropped silently.** What reaches no window is counted with a reason and kept as
 //!    a dead letter with its topic, partition and offset.
 //! 3. **The core is deterministic.** From [`event`] to [`monitor`] there is no I/O, no clock, no
 //!    task, no lock and no randomness; time is an argument. The same records give the same windows,
-//!    incidents and notification ids in any interleaving of the partitions.
+//!    incidents and notification ids in any interleaving of the partitions, as long as no limit on
+//!    segments or versions is reached.
 //! 4. **Nothing leaves the process before it is durable.** A notification exists only as a row of
 //!    the outbox.
 //! 5. **Everything is bounded**, and each bound is written where it is enforced.

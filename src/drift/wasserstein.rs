@@ -30,7 +30,7 @@ const ROUNDING_SHARE: f64 = 1e-10;
 /// - beyond the range: the mean excess of either sample, from the sums; exact when one sample has values
 ///   there, which is always so for a baseline on its own grid.
 ///
-/// The bound is the sum of these errors. Values more than 2³⁰ standard deviations out count as that far.
+/// The bound is the sum of these errors and of the rounding of the sums. Values more than 2³⁰ standard deviations out count as that far.
 /// Convention and check: scipy's `wasserstein_distance`.
 fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let numeric = pair.numeric()?;
