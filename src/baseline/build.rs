@@ -32,6 +32,9 @@ pub struct Roles {
     pub features: Vec<String>,
     /// Columns of numbers that are names.
     pub categorical: Vec<String>,
+    /// The column by whose values the rows are also counted apart. It may have any other role but the
+    /// timestamp's: it stays a feature unless it is something else or ignored.
+    pub segment: Option<String>,
     /// The table is no model's: no column name is reserved for an output. For comparing files.
     pub plain: bool,
 }
@@ -189,10 +192,10 @@ pub fn build_table(
     let columns = columns
         .into_iter()
         .zip(total.columns)
-        .map(|(Watched { spec, shape, .. }, summary)| Column { spec, shape, summary })
+        .map(|(Watched { spec, shape, .. }, summary)| Column { spec, shape, summary, extremes: None })
         .collect();
     let id = BaselineId::default();
-    Ok(Baseline { id, model: None, version: None, rows, columns, reference, notes }.sealed())
+    Ok(Baseline { id, model: None, version: None, rows, columns, reference, segments: Vec::new(), notes }.sealed())
 }
 
 /// Finds out what the columns of a table are and where their bins go, without counting.

@@ -254,10 +254,10 @@ impl Content {
             .columns
             .into_iter()
             .zip(counts.columns)
-            .map(|(column, summary)| Column { spec: column.spec, shape: column.shape, summary })
+            .map(|(column, summary)| Column { spec: column.spec, shape: column.shape, summary, extremes: None })
             .collect();
         let Self { model, version, rows, notes, .. } = self;
-        Ok(Baseline { id, model, version, rows, columns, reference, notes })
+        Ok(Baseline { id, model, version, rows, columns, reference, segments: Vec::new(), notes })
     }
 }
 

@@ -9,18 +9,22 @@
 
 mod build;
 mod count;
+mod extremes;
 mod file;
 mod grid;
 mod naming;
 pub mod read;
 mod sample;
+mod segment;
 mod survey;
 
 pub use build::{BuildError, BuildOptions, Plan, Progress, Roles, Watched, build_table, plan_table};
 pub use count::{Counted, PANES_MAX, count_table};
+pub use extremes::{EXTREMES_MAX, Extreme, Extremes};
 pub use file::BaselineError;
 pub use grid::BINS;
 pub use naming::Naming;
+pub use segment::Segment;
 pub use survey::{RARE_MAX, TOP_MAX};
 
 use std::fmt;
@@ -47,6 +51,9 @@ pub struct Baseline {
     pub columns: Vec<Column>,
     /// The training rows cut by their own event time, if a timestamp column was named.
     pub reference: Option<Reference>,
+    /// The training rows by the value of the segment column, sorted by name; empty if none was named. Rows
+    /// in which the value is missing belong to no segment.
+    pub segments: Vec<Segment>,
     /// What was noticed while building, for people: degenerate columns, ignored columns.
     pub notes: Vec<String>,
 }
@@ -60,6 +67,8 @@ pub struct Column {
     pub shape: Shape,
     /// The counts of the training rows.
     pub summary: ColumnSummary,
+    /// The outermost training values, if the column is numeric and the training rows have a time.
+    pub extremes: Option<Extremes>,
 }
 
 /// The training rows in panes of event time. Reference windows of any length that is a multiple of the
@@ -104,6 +113,13 @@ impl Baseline {
             latency: Latency::default(),
             columns: self.columns.iter().map(|column| column.shape.empty()).collect(),
         }
+    }
+
+    /// The training rows of a segment; `None` if the training data had none of that name, or it is counted
+    /// under [`OTHER_SEGMENT`](crate::event::OTHER_SEGMENT).
+    pub fn segment(&self, name: &str) -> Option<&Segment> {
+        let found = self.segments.binary_search_by(|segment| segment.name.as_str().cmp(name)).ok()?;
+        self.segments.get(found)
     }
 
     /// The watched columns.

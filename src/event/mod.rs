@@ -17,7 +17,7 @@ mod names;
 mod schema;
 mod time;
 
-pub use names::{NAME_BYTES_MAX, WRONG_TYPE_NAME, canonical_number, cut_name};
+pub use names::{NAME_BYTES_MAX, OTHER_SEGMENT, WRONG_TYPE_NAME, canonical_number, cut_name};
 pub use schema::{
     ColumnKind, ColumnSpec, EventBatch, EventSchema, Names, Role, WRONG_TYPE_BITS, is_wrong_type, wrong_type,
 };

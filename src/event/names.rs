@@ -9,6 +9,9 @@
 /// in front keeps it apart from honest data.
 pub const WRONG_TYPE_NAME: &str = "\u{ffff}wrong type";
 
+/// The segment that stands for all values over the limit, in training rows and in events.
+pub const OTHER_SEGMENT: &str = "(other)";
+
 /// Longest name in bytes; a longer text is cut by [`cut_name`].
 pub const NAME_BYTES_MAX: usize = 256;
 

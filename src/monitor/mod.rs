@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::event::OTHER_SEGMENT;
 use crate::event::{Origin, RawBatch, RejectReason, Rejected, Span, Timestamp};
 use crate::incident::{self, Incident};
 use crate::summary::{ModelSummary, ShapeMismatch};
@@ -35,9 +36,6 @@ const DEAD_LETTERS_PER_COMMIT: usize = 1_000;
 
 /// Bytes of a record that a dead letter keeps.
 const DEAD_LETTER_BYTES: usize = 1_024;
-
-/// The segment that stands for all values over the limit.
-pub const OTHER_SEGMENT: &str = "(other)";
 
 /// Version of the stored state.
 const STATE_FORMAT: u32 = 1;

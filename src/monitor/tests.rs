@@ -54,14 +54,17 @@ fn baseline(id: u8) -> Baseline {
                 spec: spec("amount", ColumnKind::Numeric),
                 shape: Shape::Numeric(grid),
                 summary: ColumnSummary::Numeric(amount),
+                extremes: None,
             },
             Column {
                 spec: spec("country", ColumnKind::Categorical),
                 shape: Shape::Categorical(categories),
                 summary: ColumnSummary::Categorical(country),
+                extremes: None,
             },
         ],
         reference: None,
+        segments: vec![],
         notes: vec![],
     }
 }

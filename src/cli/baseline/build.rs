@@ -142,6 +142,7 @@ impl Args {
             ignore: many(&self.ignore, training.ignore),
             features: many(&self.feature, training.features),
             categorical: many(&self.categorical, training.categorical),
+            segment: None,
             plain: false,
         }
     }
