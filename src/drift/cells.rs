@@ -11,6 +11,7 @@
 //!
 //! Invariant: cells that are empty in both samples are left out; both vectors have one length.
 
+use super::law::Tail;
 use super::numeric::Numeric;
 use super::{NotTestable, Pair, Score};
 use crate::summary::{CategoricalSummary, Categories, ColumnSummary, Shape};
@@ -136,7 +137,7 @@ impl Cells {
         let n_eff = n_eff(total(&self.reference), total(&self.current));
         let degrees = pooled.reference.len() as f64 - 1.0;
         let statistic = scaled(distance(&pooled.reference, &pooled.current), n_eff);
-        let score = score.with_p_value(super::law::chi_squared_sf(statistic, degrees));
+        let score = score.with_p_value(super::law::chi_squared_tail(statistic, degrees));
         if pooled.reference.len() == self.reference.len() {
             return score;
         }
@@ -146,12 +147,12 @@ impl Cells {
 
     /// The exact p-value of the largest cell's share, the largest by the sum over both samples. It serves
     /// where pooling leaves one cell: in tiny samples, and where one cell holds nearly everything.
-    pub(super) fn largest_against_rest(&self) -> f64 {
+    pub(super) fn largest_against_rest(&self) -> Tail {
         let cells = self.reference.iter().zip(&self.current);
         let largest = cells.max_by_key(|(b, a)| u128::from(**b) + u128::from(**a));
         let sum = |counts: &[u64]| counts.iter().fold(0u64, |sum, &count| sum.saturating_add(count));
         let (m, n) = (sum(&self.reference), sum(&self.current));
-        largest.map_or(1.0, |(&b, &a)| super::law::rates_differ(a, n, b, m))
+        largest.map_or(Tail::certain(), |(&b, &a)| super::law::rates_differ_tail(a, n, b, m))
     }
 }
 

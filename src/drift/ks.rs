@@ -1,7 +1,7 @@
 //! `ks`: the Kolmogorov–Smirnov test on the grid.
 
 use super::cells::{n_eff, shares, total};
-use super::law::{GRID_CORRECTION, kolmogorov_exact_two_sample, kolmogorov_sf, path_cells};
+use super::law::{GRID_CORRECTION, Tail, kolmogorov_exact_tail, kolmogorov_tail, path_cells};
 use super::numeric::Numeric;
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_FEW, VALUES_MIN};
 
@@ -65,7 +65,7 @@ fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
         }
         None => {
             let x = n_eff(m as f64, n as f64).sqrt() * statistic + GRID_CORRECTION * grid.step.sqrt();
-            score.with_p_value(if statistic > 0.0 { kolmogorov_sf(x) } else { 1.0 })
+            score.with_p_value(if statistic > 0.0 { kolmogorov_tail(x) } else { Tail::certain() })
         }
     };
     Ok(match atoms {
@@ -107,7 +107,7 @@ impl Resolution {
 }
 
 /// P(D ≥ observed) by the exact law, if that is cheap.
-fn exact_p_value(reference: &[u64], current: &[u64]) -> Option<f64> {
+fn exact_p_value(reference: &[u64], current: &[u64]) -> Option<Tail> {
     let (m, n) = (total(reference), total(current));
     if m.max(n) > EXACT_SIZE_MAX as f64 {
         return None;
@@ -119,5 +119,5 @@ fn exact_p_value(reference: &[u64], current: &[u64]) -> Option<f64> {
         t = t.max((f * m).abs_diff(g * n));
     }
     let (m, n) = (u32::try_from(m).ok()?, u32::try_from(n).ok()?);
-    (path_cells(n, m, t) <= EXACT_STEPS_MAX).then(|| kolmogorov_exact_two_sample(n, m, t))
+    (path_cells(n, m, t) <= EXACT_STEPS_MAX).then(|| kolmogorov_exact_tail(n, m, t))
 }

@@ -2,7 +2,7 @@
 
 use super::cells::{n_eff, shares};
 use super::ks::Resolution;
-use super::law::{GRID_CORRECTION, kuiper_sf};
+use super::law::{GRID_CORRECTION, Tail, kuiper_tail};
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_MIN};
 
 pub(super) const TEST: DriftTest = DriftTest {
@@ -39,5 +39,6 @@ fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let grid = Resolution::of(&numeric);
     let x = n_eff(m as f64, n as f64).sqrt() * statistic + 2.0 * GRID_CORRECTION * grid.step.sqrt();
     let score = pair.score(statistic).with_effect(statistic, EffectUnit::CumulativeShare);
-    Ok(score.with_bound(2.0 * grid.bound).with_p_value(if statistic > 0.0 { kuiper_sf(x) } else { 1.0 }))
+    let p_value = if statistic > 0.0 { kuiper_tail(x) } else { Tail::certain() };
+    Ok(score.with_bound(2.0 * grid.bound).with_p_value(p_value))
 }

@@ -19,7 +19,7 @@ pub(super) fn missing(anomalies: &Anomalies) -> u64 {
 
 /// Statistic: the share of rows whose value is missing, current less reference. Effect: its absolute value.
 ///
-/// p-value: exact, two-sided ([`rates_differ`](super::law::rates_differ)), so good from one row on, and
+/// p-value: exact, two-sided ([`rates_differ`](super::law::rates_differ_tail)), so good from one row on, and
 /// conservative when few are missing.
 fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let rates = Rates::of_rows(pair, missing)?;

@@ -48,6 +48,7 @@ pub use tv::tv;
 
 use serde::{Deserialize, Serialize};
 
+use self::law::Tail;
 use crate::event::ColumnKind;
 use crate::summary::{ColumnSummary, Shape};
 
@@ -71,6 +72,11 @@ pub struct Score {
     pub bound: Option<f64>,
     /// Probability of a statistic at least as large if both samples came from one distribution.
     pub p_value: Option<f64>,
+    /// Natural logarithm of the p-value; there when the p-value is. It goes on falling where `p_value` has come
+    /// to the smallest normal double (about −708): relative error about 1e-9 above 1e-290, at most 1e-3 below
+    /// (a hundredth for the exact law of `ks` below 1e-590), and falling with a growing statistic throughout.
+    #[serde(default)]
+    pub log_p_value: Option<f64>,
     /// How large the difference is, in `effect_unit`; comparable between sample sizes.
     pub effect: f64,
     /// What `effect` counts.
@@ -227,6 +233,7 @@ impl<'a> Pair<'a> {
             statistic,
             bound: None,
             p_value: None,
+            log_p_value: None,
             effect: statistic,
             effect_unit: EffectUnit::Statistic,
             reference_n,
@@ -237,9 +244,10 @@ impl<'a> Pair<'a> {
 }
 
 impl Score {
-    /// Sets the p-value, held within the positive normal numbers so that its logarithm exists.
-    fn with_p_value(self, p_value: f64) -> Self {
-        Self { p_value: Some(p_value.clamp(f64::MIN_POSITIVE, 1.0)), ..self }
+    /// Sets the p-value, held within the positive normal numbers, and its logarithm.
+    fn with_p_value(self, tail: Tail) -> Self {
+        let p_value = tail.p_value().clamp(f64::MIN_POSITIVE, 1.0);
+        Self { p_value: Some(p_value), log_p_value: Some(tail.ln()), ..self }
     }
 
     fn with_bound(self, bound: f64) -> Self {
@@ -383,6 +391,12 @@ mod tests {
                 test.name
             );
             prop_assert!(score.p_value.is_none_or(|p| p > 0.0 && p <= 1.0), "{}: {score:?}", test.name);
+            prop_assert_eq!(score.p_value.is_some(), score.log_p_value.is_some());
+            if let (Some(p), Some(ln)) = (score.p_value, score.log_p_value) {
+                prop_assert!(ln.is_finite() && ln <= 0.0, "{}: {score:?}", test.name);
+                let agree = (p.ln() - ln).abs() <= 1e-9 * p.ln().abs().max(1.0);
+                prop_assert!(agree || (ln < -667.0 && p < 1e-289), "{}: {score:?}", test.name);
+            }
         }
         describe(pair);
         Ok(())

@@ -1,6 +1,6 @@
 //! `mean` and `variance`: tests of the mean and of the spread.
 
-use super::law::student_t_two_sided;
+use super::law::{Tail, student_t_tail};
 use super::numeric::Numeric;
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_MIN};
 use crate::summary::{ColumnSummary, FixedPoint, NumericSummary};
@@ -83,14 +83,14 @@ impl Moments {
 
 /// Welch's t of two means, its p-value with the Welch–Satterthwaite degrees of freedom (Welch 1947).
 /// `None` when neither sample varies.
-fn welch(reference: Moments, current: Moments) -> Option<(f64, f64)> {
+fn welch(reference: Moments, current: Moments) -> Option<(f64, Tail)> {
     let (b, a) = (reference.variance / reference.n, current.variance / current.n);
     if a + b <= 0.0 {
         return None;
     }
     let t = (current.mean - reference.mean) / (a + b).sqrt();
     let degrees = (a + b).powi(2) / (a * a / (current.n - 1.0) + b * b / (reference.n - 1.0));
-    Some((t, student_t_two_sided(t, degrees)))
+    Some((t, student_t_tail(t, degrees)))
 }
 
 /// Statistic: Welch's t, current less reference. Effect: difference of the means in standard deviations of

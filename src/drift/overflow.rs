@@ -1,6 +1,6 @@
 //! `overflow`: values beyond the baseline's range.
 
-use super::law::{count_beyond_range, rates_differ};
+use super::law::{count_beyond_range_tail, rates_differ_tail};
 use super::numeric::Numeric;
 use super::rate::Rates;
 use super::{DriftTest, NUMERIC, NotTestable, Pair, Score};
@@ -17,7 +17,7 @@ pub(super) const TEST: DriftTest = DriftTest {
 /// Statistic and effect: the share of values beyond the baseline's smallest and largest; infinities are
 /// values beyond. A handful of extreme values moves no cumulative share, so no other test sees them.
 ///
-/// p-value: exact ([`count_beyond_range`]), one-sided, and conservative where the baseline's extremes are
+/// p-value: exact ([`count_beyond_range_tail`]), one-sided, and conservative where the baseline's extremes are
 /// tied. It cannot be small when the window has many more values than the baseline: such a window reaches
 /// beyond without drift. A reference that has values beyond itself (infinities in the training data, or
 /// counts of other rows than the grid was made from) is compared by rates, infinities apart.
@@ -27,16 +27,16 @@ fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let rates = Rates { reference: reference.rate(), current: current.rate() }.checked()?;
     let (m, n) = (rates.reference.1, rates.current.1);
     if rates.reference.0 == 0 {
-        return Ok(rates.score(count_beyond_range(rates.current.0, n, m)));
+        return Ok(rates.score(count_beyond_range_tail(rates.current.0, n, m)));
     }
-    let infinite = rates_differ(current.infinite, n, reference.infinite, m);
+    let infinite = rates_differ_tail(current.infinite, n, reference.infinite, m);
     let finite = if reference.finite == 0 {
-        count_beyond_range(current.finite, n, m)
+        count_beyond_range_tail(current.finite, n, m)
     } else {
-        rates_differ(current.finite, n, reference.finite, m)
+        rates_differ_tail(current.finite, n, reference.finite, m)
     };
     Ok(rates
-        .score(2.0 * infinite.min(finite))
+        .score(infinite.min(finite).twice())
         .with_detail("the reference has values beyond the range itself"))
 }
 

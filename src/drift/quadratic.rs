@@ -2,7 +2,7 @@
 
 use super::cells::{n_eff, total};
 use super::ks::ks;
-use super::law::{BridgeForm, anderson_darling_sf, cramer_von_mises_sf};
+use super::law::{BridgeForm, Tail, anderson_darling_tail, cramer_von_mises_tail};
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_MIN};
 
 pub(super) const CVM: DriftTest = DriftTest {
@@ -76,7 +76,7 @@ fn cvm_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     }
     let statistic = statistic * compared.n_eff;
     let law = BridgeLaw::of(&compared.bins, |_, left, right| (left + right) / 2.0);
-    let p_value = law.sf(pair, statistic, |x| cramer_von_mises_sf(corrected(x, pair)));
+    let p_value = law.tail(pair, statistic, |x| cramer_von_mises_tail(corrected(x, pair)));
     Ok(compared.score(pair, statistic, p_value).with_bound(bound * compared.n_eff))
 }
 
@@ -99,7 +99,7 @@ fn ad_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
         })
         .sum();
     let statistic = sum * compared.n_eff;
-    let p_value = BridgeLaw::of(&compared.bins, weight).sf(pair, statistic, anderson_darling_sf);
+    let p_value = BridgeLaw::of(&compared.bins, weight).tail(pair, statistic, anderson_darling_tail);
     Ok(compared.score(pair, statistic, p_value))
 }
 
@@ -116,7 +116,7 @@ impl Compared {
         })
     }
 
-    fn score(&self, pair: &Pair<'_>, statistic: f64, p_value: f64) -> Score {
+    fn score(&self, pair: &Pair<'_>, statistic: f64, p_value: Tail) -> Score {
         pair.score(statistic).with_effect(self.effect, EffectUnit::CumulativeShare).with_p_value(p_value)
     }
 }
@@ -166,17 +166,17 @@ impl BridgeLaw {
         BridgeForm::new(&blocks(bins), weight).map_or(Self::Constant, Self::Bins)
     }
 
-    fn sf(&self, pair: &Pair<'_>, statistic: f64, limit: impl Fn(f64) -> f64) -> f64 {
+    fn tail(&self, pair: &Pair<'_>, statistic: f64, limit: impl Fn(f64) -> Tail) -> Tail {
         if statistic <= 0.0 {
-            return 1.0;
+            return Tail::certain();
         }
         match self {
             Self::Limit => limit(statistic),
-            Self::Constant => 1.0,
+            Self::Constant => Tail::certain(),
             Self::Bins(form) => {
                 // Given the pooled counts, F − G has the bridge's covariance times N/(N − 1).
                 let all = pair.reference.values() as f64 + pair.current.values() as f64;
-                form.sf(statistic * (1.0 - 1.0 / all))
+                form.tail(statistic * (1.0 - 1.0 / all))
             }
         }
     }

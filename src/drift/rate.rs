@@ -1,6 +1,6 @@
 //! What the tests of rates share: how often something happened among the rows of either sample.
 
-use super::law::rates_differ;
+use super::law::{Tail, rates_differ_tail};
 use super::{EffectUnit, NotTestable, Pair, Score, VALUES_FEW};
 use crate::summary::{Anomalies, ColumnSummary};
 
@@ -30,12 +30,12 @@ impl Rates {
     }
 
     /// The two-sided exact p-value for one common rate.
-    pub(super) fn p_value(&self) -> f64 {
-        rates_differ(self.current.0, self.current.1, self.reference.0, self.reference.1)
+    pub(super) fn p_value(&self) -> Tail {
+        rates_differ_tail(self.current.0, self.current.1, self.reference.0, self.reference.1)
     }
 
     /// A score whose statistic is the current rate less the reference's, its effect the absolute value.
-    pub(super) fn score(&self, p_value: f64) -> Score {
+    pub(super) fn score(&self, p_value: Tail) -> Score {
         let rate = |(times, of): (u64, u64)| times as f64 / of.max(1) as f64;
         let statistic = rate(self.current) - rate(self.reference);
         let (reference_n, current_n) = (self.reference.1, self.current.1);
@@ -43,6 +43,7 @@ impl Rates {
             statistic,
             bound: None,
             p_value: None,
+            log_p_value: None,
             effect: statistic.abs(),
             effect_unit: EffectUnit::Rate,
             reference_n,

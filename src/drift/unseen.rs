@@ -1,6 +1,6 @@
 //! `unseen`: names that the baseline never saw.
 
-use super::law::{binomial_upper_tail, rates_differ};
+use super::law::{binomial_tail, rates_differ_tail};
 use super::rate::Rates;
 use super::{CATEGORICAL, DriftTest, NotTestable, Pair, Score};
 use crate::summary::{CategoricalSummary, Categories, ColumnSummary, Shape};
@@ -48,12 +48,12 @@ fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let rates = Rates { reference: of(reference), current: of(current) }.checked()?;
     let ((seen_before, m), (k, n)) = (rates.reference, rates.current);
     if seen_before > 0 {
-        let p_value = rates_differ(k, n, seen_before, m);
+        let p_value = rates_differ_tail(k, n, seen_before, m);
         return Ok(rates.score(p_value).with_detail("the reference has unseen names itself"));
     }
     let singletons = singletons(categories, reference);
     let p = n as f64 / (n as f64 + m as f64);
-    Ok(rates.score(binomial_upper_tail(k, k.saturating_add(singletons), p)))
+    Ok(rates.score(binomial_tail(k, k.saturating_add(singletons), p)))
 }
 
 /// Names that the baseline saw exactly once. Those in buckets are known only if the baseline says; if not,

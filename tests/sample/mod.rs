@@ -39,6 +39,7 @@ pub fn column(name: &str, moved: f64) -> ColumnVerdict {
         statistic: 0.41,
         bound: Some(0.003),
         p_value: Some(1e-12),
+        log_p_value: Some(-27.631_021_115_928_547),
         effect: 0.41,
         effect_unit: EffectUnit::CumulativeShare,
         reference_n: 50_000,

@@ -20,6 +20,7 @@ pub fn column(name: &str, summary: &str) -> ColumnVerdict {
         statistic: 0.3127,
         bound: Some(0.004),
         p_value: Some(3.14e-12),
+        log_p_value: Some(-26.486_799_371_376),
         effect: 0.3127,
         effect_unit: EffectUnit::CumulativeShare,
         reference_n: 50_000,

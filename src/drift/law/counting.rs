@@ -6,14 +6,15 @@
 
 use std::f64::consts::PI;
 
-use super::normal_sf;
+use super::gamma::normal_tail;
+use super::tail::Tail;
 
 /// Above this smallest expected count the normal law replaces the sum: the sum would take thousands of
 /// steps, and the normal law is by then right to a fraction of a percent.
 const EXPECTED_FOR_NORMAL: f64 = 1e6;
 
-/// Longest product in [`count_beyond_range`]; beyond it an upper bound is given.
-const PRODUCT_STEPS_MAX: u64 = 10_000;
+/// Longest product in [`count_beyond_range`]; beyond it the quotient of factorials is taken by Stirling's way.
+const PRODUCT_STEPS_MAX: u64 = 16;
 
 /// Two-sided p-value for "`a` of `n`" against "`b` of `m`" having one rate, given `a + b`: twice the
 /// smaller tail of the hypergeometric law (Fisher 1935), at most 1. Exact, therefore conservative when
@@ -21,70 +22,78 @@ const PRODUCT_STEPS_MAX: u64 = 10_000;
 ///
 /// Counts above their `n` are held at it; 1 when either sample is empty.
 pub fn rates_differ(a: u64, n: u64, b: u64, m: u64) -> f64 {
+    rates_differ_tail(a, n, b, m).p_value()
+}
+
+/// As [`rates_differ`].
+pub fn rates_differ_tail(a: u64, n: u64, b: u64, m: u64) -> Tail {
     if n == 0 || m == 0 {
-        return 1.0;
+        return Tail::certain();
     }
     let (n, m) = (n as f64, m as f64);
     let (a, b) = ((a as f64).min(n), (b as f64).min(m));
     let (marked, total) = (a + b, n + m);
     if marked == 0.0 || marked == total {
-        return 1.0;
+        return Tail::certain();
     }
     let expected_min = n.min(m) * marked.min(total - marked) / total;
     if expected_min > EXPECTED_FOR_NORMAL {
         let pooled = marked / total;
         let z = (a / n - b / m) / (pooled * (1.0 - pooled) * (1.0 / n + 1.0 / m)).sqrt();
-        return super::clamp(2.0 * normal_sf(z.abs()));
+        return normal_tail(z.abs()).twice();
     }
-    let point = hypergeometric_ln(a, marked, total - marked, n, m).exp();
+    let point = hypergeometric_ln(a, marked, total - marked, n, m);
     let tail = if a * m >= b * n {
         // One more marked value in the first sample.
-        tail_from(point, |step| {
+        tail_from(1.0, |step| {
             let x = a + step;
             (marked - x) * (n - x) / ((x + 1.0) * (m - marked + x + 1.0))
         })
     } else {
         // One less.
-        tail_from(point, |step| {
+        tail_from(1.0, |step| {
             let x = a - step;
             x * (m - marked + x) / ((marked - x + 1.0) * (n - x + 1.0))
         })
     };
-    super::clamp(2.0 * tail)
+    Tail::new(2.0 * tail, point)
 }
 
 /// P(X ≥ `k`) for X binomial with `trials` and success probability `p`.
 pub fn binomial_upper_tail(k: u64, trials: u64, p: f64) -> f64 {
+    binomial_tail(k, trials, p).p_value()
+}
+
+/// As [`binomial_upper_tail`].
+pub fn binomial_tail(k: u64, trials: u64, p: f64) -> Tail {
     if k == 0 {
-        return 1.0;
+        return Tail::certain();
     }
     if k > trials || p.is_nan() || p <= 0.0 {
-        return 0.0;
+        return Tail::of(0.0);
     }
     if p >= 1.0 {
-        return 1.0;
+        return Tail::certain();
     }
     let (k, trials) = (k as f64, trials as f64);
     let q = 1.0 - p;
     let expected = trials * p;
     if expected.min(trials * q) > EXPECTED_FOR_NORMAL {
-        return normal_sf((k - 0.5 - expected) / (expected * q).sqrt());
+        return normal_tail((k - 0.5 - expected) / (expected * q).sqrt());
     }
-    let upper = |from: f64| {
-        tail_from(binomial_ln(from, trials, p, q).exp(), |step| {
-            let x = from + step;
-            (trials - x) * p / ((x + 1.0) * q)
-        })
-    };
     if k >= expected {
-        return super::clamp(upper(k));
+        let sum = tail_from(1.0, |step| {
+            let x = k + step;
+            (trials - x) * p / ((x + 1.0) * q)
+        });
+        return Tail::new(sum, binomial_ln(k, trials, p, q));
     }
     let from = k - 1.0;
     let lower = tail_from(binomial_ln(from, trials, p, q).exp(), |step| {
         let x = from - step;
         x * q / ((trials - x + 1.0) * p)
     });
-    super::clamp(1.0 - lower)
+    Tail::of(1.0 - lower)
 }
 
 /// P(N ≥ `k`), N the number of `n` current values that lie below the smallest or above the largest of
@@ -92,44 +101,39 @@ pub fn binomial_upper_tail(k: u64, trials: u64, p: f64) -> f64 {
 ///
 /// All orders of the pooled values being equally likely, the ends of the order hold i and j current
 /// values with P(N_low ≥ i, N_high ≥ j) = S(i+j), S(k) = ∏_{i<k} (n−i)/(n+m−i); hence
-/// P(N ≥ k) = (k+1)·S(k) − k·S(k+1). Exact for continuous values, conservative with ties. When both `k`
-/// and `m` exceed 10,000, S is replaced by its upper bound (n/(n+m))^k.
+/// P(N ≥ k) = (k+1)·S(k) − k·S(k+1). Exact for continuous values, conservative with ties.
 pub fn count_beyond_range(k: u64, n: u64, m: u64) -> f64 {
-    if k == 0 || m == 0 {
-        return 1.0;
-    }
-    if k > n {
-        return 0.0;
-    }
-    let run = run_of_current(k, n, m);
-    // S(k+1) = S(k)·(n−k)/(n+m−k).
-    let (k, n, m) = (k as f64, n as f64, m as f64);
-    super::clamp(run * (1.0 + k * m / (n + m - k)))
+    count_beyond_range_tail(k, n, m).p_value()
 }
 
-/// S(k) of [`count_beyond_range`].
-fn run_of_current(k: u64, n: u64, m: u64) -> f64 {
+/// As [`count_beyond_range`].
+pub fn count_beyond_range_tail(k: u64, n: u64, m: u64) -> Tail {
+    if k == 0 || m == 0 {
+        return Tail::certain();
+    }
+    if k > n {
+        return Tail::of(0.0);
+    }
+    let (product, logarithm) = run_of_current(k, n, m);
+    // S(k+1) = S(k)·(n−k)/(n+m−k).
+    let (k, n, m) = (k as f64, n as f64, m as f64);
+    Tail::new(product * (1.0 + k * m / (n + m - k)), logarithm)
+}
+
+/// S(k) of [`count_beyond_range`], as a factor and a logarithm. For large k it is the probability that k
+/// marked values all come into a sample of n.
+fn run_of_current(k: u64, n: u64, m: u64) -> (f64, f64) {
     let (n_values, m_values) = (n as f64, m as f64);
-    if k.min(m) > PRODUCT_STEPS_MAX {
-        return (k as f64 * (-m_values / (n_values + m_values)).ln_1p()).exp();
+    if k > PRODUCT_STEPS_MAX {
+        let k = k as f64;
+        return (1.0, hypergeometric_ln(k, k, n_values + m_values - k, n_values, m_values));
     }
-    let mut product = 1.0;
-    if k <= m {
-        let mut step = 0.0;
-        for _ in 0..k {
-            product *= (n_values - step) / (n_values + m_values - step);
-            step += 1.0;
-        }
-    } else {
-        // The same quotient of factorials, cancelled the other way.
-        let left = (n - k) as f64;
-        let mut step = 1.0;
-        for _ in 0..m {
-            product *= (left + step) / (n_values + step);
-            step += 1.0;
-        }
+    let (mut product, mut step) = (1.0, 0.0);
+    for _ in 0..k {
+        product *= (n_values - step) / (n_values + m_values - step);
+        step += 1.0;
     }
-    product
+    (product, 0.0)
 }
 
 /// Sums `first`·(1 + r₀ + r₀r₁ + …) until terms no longer matter; `ratio(i)` is rᵢ.
@@ -144,7 +148,7 @@ fn tail_from(first: f64, ratio: impl Fn(f64) -> f64) -> f64 {
 }
 
 /// ln P(X = x), X the marked values among `n` drawn from `marked` + `unmarked` = n + m.
-fn hypergeometric_ln(x: f64, marked: f64, unmarked: f64, n: f64, m: f64) -> f64 {
+pub(super) fn hypergeometric_ln(x: f64, marked: f64, unmarked: f64, n: f64, m: f64) -> f64 {
     let (p, q) = (n / (n + m), m / (n + m));
     binomial_ln(x, marked, p, q) + binomial_ln(n - x, unmarked, p, q) - binomial_ln(n, n + m, p, q)
 }
@@ -170,7 +174,7 @@ fn binomial_ln(x: f64, trials: f64, p: f64, q: f64) -> f64 {
 }
 
 /// ln n! − ((n + ½)·ln n − n + ½·ln 2π).
-fn stirling_error(n: f64) -> f64 {
+pub(super) fn stirling_error(n: f64) -> f64 {
     if n < 16.0 {
         return libm::lgamma(n + 1.0) - ((n + 0.5) * n.ln() - n + 0.5 * (2.0 * PI).ln());
     }
@@ -231,7 +235,26 @@ mod tests {
         // Two against two: both outside unless the range holds one of them; 3 of 6 orders.
         close(count_beyond_range(2, 2, 2), 0.5, 1e-14);
         close(count_beyond_range(1, 2, 2), 5.0 / 6.0, 1e-14);
-        close(run_of_current(7, 9, 3), run_of_current_by_definition(7, 9, 3), 1e-13);
+        for (k, n, m) in
+            [(7, 9, 3), (16, 900, 50), (17, 900, 50), (17, 17, 40), (400, 1000, 90), (90, 5000, 1)]
+        {
+            let (product, logarithm) = run_of_current(k, n, m);
+            close(product * logarithm.exp(), run_of_current_by_definition(k, n, m), 1e-12);
+        }
+    }
+
+    #[test]
+    fn logarithms_go_on_where_the_probability_ends() {
+        let one_in_a_million = (1.0f64 / 1e6).ln();
+        // 301 places for the range among the C(3e8, 300) choices, of which 300! orders are one.
+        let want = 301.0f64.ln() + libm::lgamma(301.0) - 300.0 * 3e8f64.ln();
+        close(count_beyond_range_tail(300, 300, 299_999_700).ln(), want, 1e-6);
+        close(binomial_tail(1000, 1000, 1e-6).ln(), 1000.0 * one_in_a_million, 1e-13);
+        let separated = rates_differ_tail(5000, 5000, 0, 5000);
+        assert_eq!(separated.p_value(), 0.0);
+        // Two of the C(10000, 5000) choices.
+        let choices = binomial_ln(5000.0, 10_000.0, 0.5, 0.5) + 10_000.0 * 2.0f64.ln();
+        close(separated.ln(), 2.0f64.ln() - choices, 1e-12);
     }
 
     fn run_of_current_by_definition(k: u64, n: u64, m: u64) -> f64 {

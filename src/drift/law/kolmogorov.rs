@@ -2,6 +2,9 @@
 
 use std::f64::consts::PI;
 
+use super::counting::hypergeometric_ln;
+use super::tail::{DIGITS_LOST, Tail};
+
 /// −ζ(1/2)/√(2π): how much a Brownian path's maximum exceeds its maximum on a grid of step δ, in units
 /// of √δ (Chernoff 1965; Broadie, Glasserman and Kou 1997, doi:10.1111/1467-9965.00035). With `K`
 /// equal-mass bins, P(√n_eff·D_K > x) = Q(x + 0.5826/√K), Q the Kolmogorov tail.
@@ -12,20 +15,26 @@ pub const GRID_CORRECTION: f64 = 0.582_597_157_939_010_7;
 /// Two series for the same function: 2·Σ(−1)^{j−1}·exp(−2j²x²) for large `x`, where it keeps the
 /// relative accuracy of the tail, and 1 − √(2π)/x·Σexp(−(2j−1)²π²/(8x²)) for small `x`.
 pub fn kolmogorov_sf(x: f64) -> f64 {
+    kolmogorov_tail(x).p_value()
+}
+
+/// As [`kolmogorov_sf`].
+pub fn kolmogorov_tail(x: f64) -> Tail {
     if x.is_nan() || x <= 0.0 {
-        return 1.0;
+        return Tail::certain();
     }
     if x < 1.0 {
         let sum: f64 = (1..=4).map(|j| (-(f64::from(2 * j - 1) * PI / x).powi(2) / 8.0).exp()).sum();
-        return super::clamp(1.0 - (2.0 * PI).sqrt() / x * sum);
+        return Tail::of(1.0 - (2.0 * PI).sqrt() / x * sum);
     }
+    // The first term's exponential is taken out of the sum.
     let sum: f64 = (1..=6)
         .map(|j| {
-            let term = (-2.0 * f64::from(j * j) * x * x).exp();
+            let term = (-2.0 * f64::from(j * j - 1) * x * x).exp();
             if j % 2 == 1 { term } else { -term }
         })
         .sum();
-    super::clamp(2.0 * sum)
+    Tail::new(2.0 * sum, -2.0 * x * x)
 }
 
 /// Kuiper's limit law: P(K > `x`), `x` = √(nm/(n+m))·V (Kuiper 1960).
@@ -33,8 +42,13 @@ pub fn kolmogorov_sf(x: f64) -> f64 {
 /// 2·Σ(4j²x²−1)·exp(−2j²x²) for large `x`; for small `x` its theta transform,
 /// 1 − √(2π)·π²/x³·Σj²·exp(−π²j²/(2x²)).
 pub fn kuiper_sf(x: f64) -> f64 {
+    kuiper_tail(x).p_value()
+}
+
+/// As [`kuiper_sf`].
+pub fn kuiper_tail(x: f64) -> Tail {
     if x.is_nan() || x <= 0.0 {
-        return 1.0;
+        return Tail::certain();
     }
     if x < 1.2 {
         let sum: f64 = (1..=6)
@@ -43,15 +57,15 @@ pub fn kuiper_sf(x: f64) -> f64 {
                 square * (-PI * PI * square / (2.0 * x * x)).exp()
             })
             .sum();
-        return super::clamp(1.0 - (2.0 * PI).sqrt() * PI * PI / x.powi(3) * sum);
+        return Tail::of(1.0 - (2.0 * PI).sqrt() * PI * PI / x.powi(3) * sum);
     }
     let sum: f64 = (1..=6)
         .map(|j| {
             let square = f64::from(j * j) * x * x;
-            (4.0 * square - 1.0) * (-2.0 * square).exp()
+            (4.0 * square - 1.0) * (-2.0 * f64::from(j * j - 1) * x * x).exp()
         })
         .sum();
-    super::clamp(2.0 * sum)
+    Tail::new(2.0 * sum, -2.0 * x * x)
 }
 
 /// How many steps [`kolmogorov_exact_two_sample`] takes, about.
@@ -69,14 +83,57 @@ pub fn path_cells(n: u32, m: u32, t: u64) -> u64 {
 /// accuracy in the far tail. Takes at most n·m steps; see [`path_cells`]. With ties the p-value is
 /// conservative.
 pub fn kolmogorov_exact_two_sample(n: u32, m: u32, t: u64) -> f64 {
+    kolmogorov_exact_tail(n, m, t).p_value()
+}
+
+/// As [`kolmogorov_exact_two_sample`]. Below 1e-590, where the sum has lost its digits, twice the probability
+/// of the likeliest point outside the band that a path may come through: its logarithm is right to about a
+/// hundredth there.
+pub fn kolmogorov_exact_tail(n: u32, m: u32, t: u64) -> Tail {
     if t == 0 || n == 0 || m == 0 {
-        return 1.0;
+        return Tail::certain();
     }
+    let summed = sum_of_paths(n, m, t);
+    if summed / PATHS_SCALE > DIGITS_LOST {
+        return Tail::of(summed / PATHS_SCALE);
+    }
+    if summed > SUM_MIN {
+        return Tail::new(summed, -PATHS_SCALE_LN);
+    }
+    let likeliest = likeliest_point_outside(n, m, t).min(SUM_MIN.ln() - PATHS_SCALE_LN);
+    Tail::new(1.0, likeliest)
+}
+
+/// Every path of [`sum_of_paths`] weighs 2^1000, so that rare ones are not lost.
+const PATHS_SCALE: f64 = 1.071_508_607_186_267_3e301;
+const PATHS_SCALE_LN: f64 = 1000.0 * std::f64::consts::LN_2;
+
+/// Below this a sum of paths has lost digits.
+const SUM_MIN: f64 = 1e-289;
+
+/// The logarithm of twice the largest probability of a point with |i·m − j·n| ≥ t.
+fn likeliest_point_outside(n: u32, m: u32, t: u64) -> f64 {
+    let (rows, columns) = (f64::from(n), f64::from(m));
+    let mut largest = f64::NEG_INFINITY;
+    for j in 0..=m {
+        let least = (t + u64::from(j) * u64::from(n)).div_ceil(u64::from(m));
+        if least <= u64::from(n) {
+            // Among the first i + j values i are of the first sample.
+            let (i, j) = (least as f64, f64::from(j));
+            let ln = hypergeometric_ln(i, i + j, rows + columns - i - j, rows, columns);
+            largest = largest.max(ln);
+        }
+    }
+    largest + std::f64::consts::LN_2
+}
+
+/// The probability of leaving the band, times [`PATHS_SCALE`].
+fn sum_of_paths(n: u32, m: u32, t: u64) -> f64 {
     let (rows, columns, limit) = (i128::from(n), i128::from(m), i128::from(t));
     let (width, mut left_band) = (m as usize + 1, 0.0);
     // Probability of coming up to (i, j) with no meeting before, for the current row i.
     let mut arrived = vec![0.0; width];
-    arrived[0] = 1.0;
+    arrived[0] = PATHS_SCALE;
     let mut low = 0;
     for i in 0..=rows {
         let mut carried = 0.0;
@@ -109,7 +166,7 @@ pub fn kolmogorov_exact_two_sample(n: u32, m: u32, t: u64) -> f64 {
             None => break,
         }
     }
-    super::clamp(left_band)
+    left_band
 }
 
 #[cfg(test)]

@@ -10,19 +10,24 @@
 
 use std::f64::consts::PI;
 
+use super::tail::Tail;
+
 /// Terms of Smirnov's sum are left out once they are this much smaller than the first: e^−30.
 const EXPONENT_MAX: f64 = 30.0;
 /// More intervals than this are never summed: only for `x` so small that the probability is one.
 const INTERVALS_MAX: usize = 40;
-/// Beyond this exponent a double holds nothing.
-const EXPONENT_OF_ZERO: f64 = 745.0;
 
 /// The limit law of the Cramér–von Mises statistic: P(W² > `x`), W² = ∫B², B a Brownian bridge.
 /// D(u) = sin√u/√u with zeros (πj)² (Smirnov 1936; Anderson and Darling 1952, doi:10.1214/aoms/1177729437).
 pub fn cramer_von_mises_sf(x: f64) -> f64 {
+    cramer_von_mises_tail(x).p_value()
+}
+
+/// As [`cramer_von_mises_sf`].
+pub fn cramer_von_mises_tail(x: f64) -> Tail {
     // Below it the probability differs from one by less than 1e-6.
     if x.is_nan() || x < 0.007 {
-        return 1.0;
+        return Tail::certain();
     }
     smirnov(x, |j| Some((PI * (j + 1) as f64).powi(2)), |u| u.sqrt().sin() / u.sqrt())
 }
@@ -30,9 +35,14 @@ pub fn cramer_von_mises_sf(x: f64) -> f64 {
 /// The limit law of the Anderson–Darling statistic: P(A² > `x`), A² = ∫B²/(t(1 − t)).
 /// D(u) = −cos(½π√(1 + 4u))/(πu) with zeros j(j + 1) (Anderson and Darling 1952).
 pub fn anderson_darling_sf(x: f64) -> f64 {
+    anderson_darling_tail(x).p_value()
+}
+
+/// As [`anderson_darling_sf`].
+pub fn anderson_darling_tail(x: f64) -> Tail {
     // Below it the probability differs from one by less than 1e-6.
     if x.is_nan() || x < 0.07 {
-        return 1.0;
+        return Tail::certain();
     }
     smirnov(
         x,
@@ -77,8 +87,13 @@ impl BridgeForm {
 
     /// P(X > `x`).
     pub fn sf(&self, x: f64) -> f64 {
+        self.tail(x).p_value()
+    }
+
+    /// As [`sf`](Self::sf).
+    pub fn tail(&self, x: f64) -> Tail {
         if x.is_nan() || x <= 0.0 {
-            return 1.0;
+            return Tail::certain();
         }
         let mut zeros = Vec::new();
         smirnov(x, |j| self.zero(j, &mut zeros), |u| self.walk(u).0)
@@ -151,10 +166,10 @@ impl BridgeForm {
 }
 
 /// Smirnov's sum. `zero(j)` is zero number j from 0 on, `None` beyond the last.
-fn smirnov(x: f64, mut zero: impl FnMut(usize) -> Option<f64>, determinant: impl Fn(f64) -> f64) -> f64 {
-    let Some(first) = zero(0) else { return 1.0 };
-    if x * first / 2.0 > EXPONENT_OF_ZERO {
-        return 0.0;
+fn smirnov(x: f64, mut zero: impl FnMut(usize) -> Option<f64>, determinant: impl Fn(f64) -> f64) -> Tail {
+    let Some(first) = zero(0) else { return Tail::certain() };
+    if x == f64::INFINITY {
+        return Tail::of(0.0);
     }
     // exp(−xu/2)/(u·√|D|) but for the factor exp(−x·first/2), times √ of the distance to the interval's ends.
     let smooth = |u: f64, distance: f64| {
@@ -174,7 +189,7 @@ fn smirnov(x: f64, mut zero: impl FnMut(usize) -> Option<f64>, determinant: impl
         };
         sum += if interval % 2 == 0 { area } else { -area };
     }
-    super::clamp(sum / PI * (-x * first / 2.0).exp())
+    Tail::new(sum / PI, -x * first / 2.0)
 }
 
 /// The integral between two zeros, with u = (low + high)/2 − (high − low)/2·cos t by the midpoint rule,
