@@ -23,22 +23,38 @@ pub use clock::SystemClock;
 pub use owner::OwnerError;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::baseline::Baseline;
-use crate::config::Config;
+use crate::config::{Config, Model};
 use crate::monitor::{ModelSettings, Plan};
+use crate::verdict::Collected;
 
 /// The plan of a configuration, without baselines.
-pub fn plan_of(config: &Config) -> Plan {
-    let models = config.models.iter().map(|model| ModelSettings {
+///
+/// # Errors
+/// When a file of reference windows cannot be used.
+pub fn plan_of(config: &Config) -> Result<Plan, String> {
+    let settings = |model: &Model| -> Result<ModelSettings, String> { Ok(ModelSettings {
         name: model.name.clone(),
         windows: model.windows.clone(),
         verdict: model.verdict.clone(),
         incident: model.incident.clone(),
         segments_max: model.segments_max,
         versions_max: model.versions_max,
-    });
-    Plan::new(config.id.clone(), config.streams.clone(), models.collect())
+        imported: model.reference.as_deref().map(|path| imported(&model.name, path)).transpose()?,
+    }) };
+    let models = config.models.iter().map(settings).collect::<Result<_, String>>()?;
+    Ok(Plan::new(config.id.clone(), config.streams.clone(), models))
+}
+
+fn imported(model: &str, path: &Path) -> Result<Arc<Collected>, String> {
+    let failed = |why: &dyn std::fmt::Display| {
+        format!("reference windows of model `{model}` in {}: {why}", path.display())
+    };
+    let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
+    let read = Collected::read(model, &mut std::io::BufReader::new(file));
+    read.map(Arc::new).map_err(|error| failed(&error))
 }
 
 /// Reads a baseline file; `None` if there is none.

@@ -206,6 +206,9 @@ impl Owner {
             (false, _, Some((why, _))) => self.health.source_unavailable(why),
             (false, _, None) => self.health.source_unavailable("no broker is connected yet"),
         }
+        let budgets = self.pipeline.monitor().budgets();
+        self.metrics.budgets(&budgets);
+        self.health.set_budgets(budgets);
         for (model, watermark) in self.pipeline.monitor().watermarks() {
             if let Some(watermark) = watermark {
                 self.metrics.watermark_delay(model, (now - watermark).as_secs_f64());

@@ -14,7 +14,7 @@ use super::pipeline::Pipeline;
 use super::{SystemClock, plan_of, read_baseline};
 use crate::config::Config;
 use crate::event::{Clock, Timestamp};
-use crate::monitor::{Monitor, NeedsBaseline, Plan, RestoreError};
+use crate::monitor::{BudgetView, Monitor, NeedsBaseline, Plan, RestoreError};
 use crate::notify::deliver::{self, Attempted, Outcome, Ports, Signals, UnknownKind};
 use crate::notify::transport::{HttpTransport, HttpTransportError};
 use crate::serve::metrics::{Attempt, Labels};
@@ -69,6 +69,9 @@ pub enum ServiceError {
     /// A thread or the runtime.
     #[error("the system gives no thread")]
     Thread(#[source] std::io::Error),
+    /// A file of reference windows.
+    #[error("{0}")]
+    Reference(String),
     /// The HTTP client.
     #[error(transparent)]
     Transport(#[from] HttpTransportError),
@@ -94,7 +97,7 @@ impl Service {
             Options { dead_letters_max: config.service.dead_letters_max, history: config.service.history };
         let store = Arc::new(Store::open(&config.service.data_dir, options)?);
         let library =
-            Arc::new(Library::open(plan_of(config), config.models.clone(), Box::new(read_baseline))?);
+            Arc::new(Library::open(plan_of(config).map_err(ServiceError::Reference)?, config.models.clone(), Box::new(read_baseline))?);
         let (monitor, positions) = restore(&store, &library)?;
 
         let listen = |source| ServiceError::Listen { address: config.service.listen, source };
@@ -115,12 +118,12 @@ impl Service {
         let arrival_to_outbox = Arc::new(AtomicU64::new(0));
         let side = {
             let _inside = runtime.enter();
-            let known = Arc::clone(&library);
+            let (known, budgets) = (Arc::clone(&library), Arc::clone(&health));
             let state = ApiState {
                 store: Arc::clone(&store),
                 metrics: Arc::clone(&metrics),
                 health: Arc::clone(&health),
-                models: Models(Arc::new(move || models(&known.plan()))),
+                models: Models(Arc::new(move || models(&known.plan(), &budgets.budgets()))),
                 config: config.id.as_str().into(),
                 now,
             };
@@ -303,7 +306,11 @@ fn labels(config: &Config) -> Labels {
     }
 }
 
-fn models(plan: &Plan) -> Vec<ModelView> {
+fn models(plan: &Plan, budgets: &[BudgetView]) -> Vec<ModelView> {
+    let calibration = |name: &str| {
+        let budget = budgets.iter().find(|budget| budget.model == name);
+        budget.map_or("uncalibrated", BudgetView::calibration).to_owned()
+    };
     plan.models()
         .iter()
         .map(|model| ModelView {
@@ -318,7 +325,7 @@ fn models(plan: &Plan) -> Vec<ModelView> {
             windows: model.settings.windows.windows.clone(),
             allowed_lateness: model.settings.windows.allowed_lateness,
             false_alarms: model.settings.verdict.budget,
-            calibration: "uncalibrated".to_owned(),
+            calibration: calibration(&model.settings.name),
         })
         .collect()
 }

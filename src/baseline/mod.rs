@@ -122,6 +122,18 @@ impl Baseline {
         self.segments.get(found)
     }
 
+    /// The same without the counts of its panes, which are most of its memory. Its id stays.
+    #[must_use]
+    pub fn without_panes(mut self) -> Self {
+        if let Some(reference) = &mut self.reference {
+            reference.panes = Vec::new();
+        }
+        for segment in &mut self.segments {
+            segment.drop_panes();
+        }
+        self
+    }
+
     /// The watched columns.
     pub fn specs(&self) -> impl Iterator<Item = &ColumnSpec> {
         self.columns.iter().map(|column| &column.spec)

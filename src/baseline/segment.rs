@@ -43,6 +43,11 @@ impl Segment {
         self.panes.iter().filter_map(|(start, bytes)| Some((*start, ModelSummary::decode(bytes).ok()?)))
     }
 
+    /// Lets go of the panes.
+    pub(super) fn drop_panes(&mut self) {
+        self.panes = Vec::new();
+    }
+
     /// Number of panes.
     pub fn panes_len(&self) -> usize {
         self.panes.len()

@@ -18,11 +18,15 @@ use crate::event::{Clock, Origin, Span, Timestamp};
 use crate::incident::{Incident, Notification, NotificationKind, Status};
 use crate::monitor::{ClosedWindow, Commit, Monitor, Restored};
 use crate::source::{FileSource, SourceEvent};
+use crate::verdict::Collected;
 
 use super::{Failure, chain};
 
 /// Seconds between two sightings of an ended file.
 const SIGHTING_SECS: i64 = 5;
+
+/// Longer than any recording.
+const EVER: Span = Span::from_secs(1_000 * 366 * 86_400);
 
 /// What to replay.
 #[derive(Debug, clap::Args)]
@@ -36,6 +40,11 @@ pub struct Args {
     /// The stream whose mapping the files have; not needed if there is only one.
     #[arg(long)]
     pub topic: Option<String>,
+    /// Writes the windows of the replay to this file, for `reference` in the configuration: what is usual is
+    /// then known from them. They are to be weeks in which nothing was wrong. Only for a configuration with
+    /// one model, whose baseline has no timestamps of its own.
+    #[arg(long, value_name = "FILE")]
+    pub reference_out: Option<PathBuf>,
     /// One JSON object a line: windows, verdicts, incidents, notifications, and a summary at the end.
     #[arg(long)]
     pub json: bool,
@@ -59,13 +68,16 @@ struct Tally {
 /// [`Failure`] when a baseline or a file cannot be read, or the output cannot be written.
 pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<(), Failure> {
     let stream = stream_of(args, config)?;
-    let library = Library::open(plan_of(config), config.models.clone(), Box::new(read_baseline))
-        .map_err(Failure::operator)?;
+    let config = &collecting(args, config)?;
+    let plan = plan_of(config).map_err(Failure::operator)?;
+    let library =
+        Library::open(plan, config.models.clone(), Box::new(read_baseline)).map_err(Failure::operator)?;
     let library = Arc::new(library);
     let (monitor, _) = Monitor::restore(library.plan(), Restored::default()).map_err(Failure::other)?;
     let mut pipeline = Pipeline::start(monitor, library, config.service.workers)
         .map_err(|error| Failure::other(error.to_string()))?;
-    let mut report = Report { json: args.json, out, tally: Tally::default() };
+    let collected = args.reference_out.as_ref().map(|_| Collected::default());
+    let mut report = Report { json: args.json, out, tally: Tally::default(), collected };
     let topic: Arc<str> = config.streams.get(stream).map_or("", |stream| stream.topic.as_str()).into();
     // Every file is a partition, and all must be known before the first is read: an unread one holds the
     // watermark back.
@@ -100,7 +112,39 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<(), Fail
     let rest = pipeline.monitor().advance(now + quiet);
     report.commit(&rest)?;
     report.tally.panes_open = pipeline.monitor().open_panes() as u64;
+    if let (Some(path), Some(collected), Some(model)) =
+        (&args.reference_out, &report.collected, config.models.first())
+    {
+        write_reference(path, &model.name, collected)?;
+    }
     report.finish()
+}
+
+/// The configuration, or the one under which every window of the replay is learned from.
+fn collecting(args: &Args, config: &Config) -> Result<Config, Failure> {
+    let mut config = config.clone();
+    if args.reference_out.is_some() {
+        let [model] = config.models.as_mut_slice() else {
+            return Err(Failure::operator("--reference-out is for a configuration with one model".to_owned()));
+        };
+        model.verdict.learn = Some(EVER);
+        model.reference = None;
+    }
+    Ok(config)
+}
+
+fn write_reference(path: &std::path::Path, model: &str, collected: &Collected) -> Result<(), Failure> {
+    if collected.is_empty() {
+        return Err(Failure::operator(
+            "no window was learned: the baseline has reference windows of its own, or no window had enough rows"
+                .to_owned(),
+        ));
+    }
+    let failed = |why: String| Failure::other(format!("cannot write {}: {why}", path.display()));
+    let file = std::fs::File::create(path).map_err(|error| failed(error.to_string()))?;
+    let mut out = io::BufWriter::new(file);
+    collected.write(model, &mut out).map_err(|error| failed(error.to_string()))?;
+    out.into_inner().map_err(|error| failed(error.to_string()))?.sync_all().map_err(|error| failed(error.to_string()))
 }
 
 fn stream_of(args: &Args, config: &Config) -> Result<usize, Failure> {
@@ -142,10 +186,16 @@ struct Report<'a> {
     json: bool,
     out: &'a mut dyn Write,
     tally: Tally,
+    collected: Option<Collected>,
 }
 
 impl Report<'_> {
     fn commit(&mut self, commit: &Commit) -> Result<(), Failure> {
+        if let Some(collected) = &mut self.collected {
+            for learned in &commit.learned {
+                collected.push(&learned.baseline, learned.length, learned.window.clone());
+            }
+        }
         for (_, _, outcome, n) in &commit.counted {
             *self.tally.events.entry(outcome).or_default() += n;
         }

@@ -110,6 +110,8 @@ pub struct Model {
     pub segments_max: usize,
     /// Most versions watched at once.
     pub versions_max: usize,
+    /// File of reference windows that a replay wrote.
+    pub reference: Option<PathBuf>,
     /// Column roles of a training file, for `baseline build`.
     pub training: Training,
 }

@@ -23,6 +23,9 @@ pub(super) static MODEL: Section = Section {
         key("idle_after", "when a partition that stays empty stops holding the others back"),
         key("false_alarms", "the false-alarm budget, as in \"1 per 30d\""),
         key("rows_min", "windows with fewer rows are not tested"),
+        key("season", "whether hours or weekdays are compared with their own kind"),
+        key("learn", "so long a new version's windows are taken to be healthy, and become the reference"),
+        key("reference", "file of reference windows that a replay wrote"),
         key("floors", "smallest effects that may alarm"),
         key("open_after", "alarming windows in a row that open an incident"),
         key("resolve_after", "quiet windows in a row that resolve it"),
@@ -101,6 +104,7 @@ pub(super) fn read(table: &Table<'_>, channels: &[Declared]) -> Option<Model> {
     let incident = incident(table, channels);
     let segments_max = table.or("segments_max", 100, |item| item.size(1..=10_000));
     let versions_max = table.or("versions_max", 10, |item| item.size(1..=1_000));
+    let reference = table.maybe("reference", Item::path);
     let training = table.or("training", Training::default(), |item| training(&item.table(&TRAINING)?));
     Some(Model {
         name: name?,
@@ -110,6 +114,7 @@ pub(super) fn read(table: &Table<'_>, channels: &[Declared]) -> Option<Model> {
         incident: incident?,
         segments_max: segments_max?,
         versions_max: versions_max?,
+        reference: reference?,
         training: training?,
     })
 }
@@ -223,7 +228,29 @@ fn verdict(table: &Table<'_>, windows: Option<&window::Settings>) -> Option<verd
     });
     let floors = table.or("floors", default.floors, |item| floors(&item.table(&FLOORS)?, default.floors));
     let rows_min = table.or("rows_min", default.rows_min, |item| item.whole(1..=1_000_000_000));
-    Some(verdict::Settings { budget: budget?, floors: floors?, rows_min: rows_min? })
+    let season = table.or("season", verdict::SeasonSetting::Auto, season);
+    let learn = table
+        .maybe("learn", |item| item.span(Span::from_secs(1)..=Span::from_secs(3 * 366 * DAY)));
+    Some(verdict::Settings {
+        budget: budget?,
+        floors: floors?,
+        rows_min: rows_min?,
+        season: season?,
+        learn: learn?,
+    })
+}
+
+fn season(item: &Item<'_>) -> Option<verdict::SeasonSetting> {
+    let name = item.string()?;
+    let all = verdict::SeasonSetting::ALL;
+    all.iter().find(|(known, _)| *known == name).map(|(_, setting)| *setting).or_else(|| {
+        let names = all.map(|(known, _)| quoted(known)).join(", ");
+        let help = match closest(name, all.iter().map(|(known, _)| *known)) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => format!("it is one of {names}"),
+        };
+        item.unfit(format!("there is no season {}", quoted(name)), help)
+    })
 }
 
 fn budget(item: &Item<'_>) -> Option<verdict::Budget> {

@@ -31,6 +31,7 @@ fn column(name: &str, moved: f64) -> ColumnVerdict {
         statistic: Some(moved),
         effect: Some(moved),
         effect_unit: None,
+        ratio: None,
         moved,
         summary: None,
         reference_n: 1000,
@@ -53,6 +54,7 @@ fn verdict(day: i64, alarm: bool, version: &str, features: Vec<ColumnVerdict>) -
         calibrated: false,
         calibration_note: Some("uncalibrated".into()),
         p_value: Some(if alarm { 1e-9 } else { 0.5 }),
+        ranked: None,
         alpha: 1e-3,
         features,
     }

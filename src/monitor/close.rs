@@ -1,14 +1,21 @@
 //! What happens when windows are complete: merge, test, decide, step the incident, drop what is done.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Cell, ClosedWindow, Commit, Counts, Model, ModelPlan, Pane, Prepared, WindowKey};
-use crate::event::Timestamp;
-use crate::incident::{Closing, Evidence};
+use super::learn::{Learned, shortage};
+use super::view::no_reference;
+use super::{
+    Cell, ClosedWindow, Commit, Counts, LearnedWindow, Model, ModelPlan, Pane, Prepared, WindowKey,
+};
+use crate::event::{Span, Timestamp};
+use crate::incident::{Closing, Evidence, Status};
 use crate::summary::ModelSummary;
-use crate::verdict::{Verdict, WindowSample, alpha_per_window, decide};
+use crate::verdict::{
+    self, Calibration, CellEvidence, Decided, Entry, Measure, UNCALIBRATED, Verdict, WindowSample,
+    alpha_per_block, alpha_per_window, decide_by,
+};
 use crate::window::WindowId;
 
 /// The merged counts of one version and segment over a window.
@@ -57,12 +64,11 @@ impl Model {
         let cells = self.merge(window);
         let tested: Vec<(Cell, Merged)> = cells.into_iter().filter(|(_, merged)| merged.fresh).collect();
         let settings = &plan.settings;
-        let alpha = alpha_per_window(settings.verdict.budget, window.slide, plan.cut.lengths());
-        // Versions and segments of one window share its part of the budget.
-        let alpha = alpha / tested.len().max(1) as f64;
+        let bars = self.bars(plan, window, &tested);
         let mut verdicts: Vec<Verdict> = Vec::with_capacity(tested.len());
+        let mut evidence: Vec<CellEvidence> = Vec::with_capacity(tested.len());
         let mut baselines = Vec::with_capacity(tested.len());
-        for (cell, merged) in tested {
+        for ((cell, merged), bar) in tested.into_iter().zip(bars.cells) {
             let sample = WindowSample {
                 model: &settings.name,
                 version: cell.version.as_deref(),
@@ -71,9 +77,12 @@ impl Model {
                 end: window.end,
                 summary: &merged.summary,
             };
-            let verdict = decide(&merged.prepared.baseline, sample, &settings.verdict, alpha);
-            verdicts.push(verdict.clone());
-            baselines.push(merged.prepared.id.clone());
+            let decided = bar.decide(&merged.prepared, sample, &settings.verdict);
+            if decided.verdict.p_value.is_some() {
+                evidence.push(decided.evidence);
+            }
+            verdicts.push(decided.verdict.clone());
+            baselines.push(Arc::clone(&merged.prepared));
             let key = WindowKey {
                 model: settings.name.clone(),
                 version: cell.version,
@@ -81,13 +90,136 @@ impl Model {
                 start: window.start(),
                 length: window.length,
             };
-            commit.windows.push(closed(key, window, &merged, config, positions, watermark, verdict));
+            commit.windows.push(closed(key, window, &merged, config, positions, watermark, decided.verdict));
         }
-        let evidence = Evidence { baselines: &baselines, config, positions };
-        let closing = Closing { length: window.length, end: window.end, verdicts: &verdicts, evidence };
+        self.learn(plan, window, &verdicts, &baselines, evidence, commit);
+        let ids: Vec<String> = baselines.iter().map(|prepared| prepared.id.clone()).collect();
+        let closing = Closing {
+            length: window.length,
+            end: window.end,
+            verdicts: &verdicts,
+            evidence: Evidence { baselines: &ids, config, positions },
+        };
+        let in_incident = self.memory.incident.open().is_some();
         let outcome = self.memory.incident.step(&closing, &settings.incident);
+        let lowest = verdicts
+            .iter()
+            .zip(&ids)
+            .filter_map(|(verdict, id)| Some((verdict.ranked.as_ref()?.p_value, id.as_str())))
+            .min_by(|a, b| a.0.total_cmp(&b.0));
+        let entry = Entry {
+            end: window.end,
+            length: window.length,
+            share: if verdicts.iter().any(|verdict| verdict.p_value.is_some()) { bars.share } else { 0.0 },
+            rank: lowest,
+            opened: outcome.transitions.iter().any(|incident| incident.status == Status::Open),
+            in_incident,
+        };
+        self.memory.ledger.enter(&entry, settings.verdict.budget);
         commit.transitions.extend(outcome.transitions);
         commit.outbox.extend(outcome.notifications);
+    }
+
+    /// How high each cell's bar is: its share of the budget, and what it is ranked among.
+    ///
+    /// Versions, and segments that no reference window knows, share the window's part of the budget; the
+    /// ranked segments of a version are one, for they are ranked by their largest ratio together.
+    fn bars(&mut self, plan: &ModelPlan, window: WindowId, tested: &[(Cell, Merged)]) -> Bars {
+        let settings = &plan.settings;
+        let (budget, parts) = (settings.verdict.budget, settings.budget_parts());
+        let share = alpha_per_window(budget, window.slide, parts);
+        let block_share = alpha_per_block(budget, window.length, parts);
+        let mut found: BTreeMap<Option<String>, Result<Arc<Calibration>, String>> = BTreeMap::new();
+        for (cell, merged) in tested {
+            if found.contains_key(&cell.version) {
+                continue;
+            }
+            if let Some(learned) = self.learned.get_mut(&cell.version) {
+                learned.conclude(plan, window.length, window.end);
+            }
+            let version = cell.version.as_deref();
+            let calibration = self.what_is_usual(plan, version, &merged.prepared, window.length);
+            found.insert(cell.version.clone(), calibration);
+        }
+        let versions = found.len().max(1) as f64;
+        let covered = |cell: &Cell| match found.get(&cell.version) {
+            Some(Ok(calibration)) => {
+                calibration.covers(cell.segment.as_deref())
+                    && calibration.standing(block_share / versions).calibrated
+            }
+            _ => false,
+        };
+        let ranked: BTreeSet<&Option<String>> =
+            tested.iter().map(|(cell, _)| cell).filter(|cell| covered(cell)).map(|cell| &cell.version).collect();
+        let alone = tested.iter().filter(|(cell, _)| !covered(cell)).count();
+        let sharing = (ranked.len() + alone).max(1) as f64;
+        let cells = tested
+            .iter()
+            .map(|(cell, merged)| {
+                let calibration = found.get(&cell.version).cloned();
+                let bar = Bar::new(cell, calibration, share / tested.len() as f64, block_share / sharing);
+                bar.with_void(self.memory.ledger.void(window.length, &merged.prepared.id))
+            })
+            .collect();
+        Bars { cells, share }
+    }
+
+    /// What windows of a version and length are ranked among.
+    ///
+    /// # Errors
+    /// Why nothing is known of them, and what would mend it.
+    pub(super) fn what_is_usual(
+        &self,
+        plan: &ModelPlan,
+        version: Option<&str>,
+        prepared: &Prepared,
+        length: Span,
+    ) -> Result<Arc<Calibration>, String> {
+        let why = match prepared.calibrations.get(length) {
+            Ok(calibration) => return Ok(calibration.clone()),
+            Err(why) => why,
+        };
+        let learned = self.learned.get(&version.map(str::to_owned));
+        if let Some(calibration) = learned.and_then(|learned| learned.calibration(prepared, length)) {
+            return Ok(Arc::clone(calibration));
+        }
+        let progress = match learned {
+            Some(learned) => learned.progress(plan, length),
+            None => Learned::default().progress(plan, length),
+        };
+        Err(progress.unwrap_or_else(|| no_reference(why)))
+    }
+
+    /// Learns what is usual from the windows of each version.
+    fn learn(
+        &mut self,
+        plan: &ModelPlan,
+        window: WindowId,
+        verdicts: &[Verdict],
+        baselines: &[Arc<Prepared>],
+        evidence: Vec<CellEvidence>,
+        commit: &mut Commit,
+    ) {
+        if plan.settings.verdict.learn.is_none() {
+            return;
+        }
+        let tested = verdicts.iter().zip(baselines).filter(|(verdict, _)| verdict.p_value.is_some());
+        let mut versions: BTreeMap<&Option<String>, (&Arc<Prepared>, Vec<CellEvidence>)> = BTreeMap::new();
+        for ((verdict, prepared), cell) in tested.zip(evidence) {
+            versions.entry(&verdict.version).or_insert((prepared, Vec::new())).1.push(cell);
+        }
+        for (version, (prepared, cells)) in versions {
+            let learned = self.learned.entry(version.clone()).or_default();
+            commit.learned.extend(learned.learn(plan, prepared, window, &cells).map(|learned| {
+                LearnedWindow {
+                    model: plan.settings.name.clone(),
+                    version: version.clone(),
+                    baseline: prepared.id.clone(),
+                    length: window.length,
+                    window: learned,
+                }
+            }));
+        }
     }
 
     /// Adds up the panes of a window: for each version all rows together, then each segment.
@@ -127,6 +259,57 @@ impl Model {
                 }
             }
         }
+    }
+}
+
+/// The bars of a closing window's cells, in their order.
+struct Bars {
+    cells: Vec<Bar>,
+    /// The window's share of the budget.
+    share: f64,
+}
+
+/// What a cell has to reach for an alarm.
+struct Bar {
+    alpha: f64,
+    ranking: Option<(Arc<Calibration>, f64)>,
+    note: Option<String>,
+}
+
+impl Bar {
+    fn new(
+        cell: &Cell,
+        calibration: Option<Result<Arc<Calibration>, String>>,
+        alpha: f64,
+        block_alpha: f64,
+    ) -> Self {
+        let independent = |note: String| Self { alpha, ranking: None, note: Some(note) };
+        match calibration {
+            Some(Ok(calibration)) if calibration.covers(cell.segment.as_deref()) => {
+                let standing = calibration.standing(block_alpha);
+                let note = (!standing.calibrated).then(|| shortage(&standing, block_alpha));
+                Self { alpha, ranking: Some((calibration, block_alpha)), note }
+            }
+            Some(Ok(_)) => independent(format!("no reference window has this segment; {UNCALIBRATED}")),
+            Some(Err(why)) => independent(why),
+            None => independent(UNCALIBRATED.to_owned()),
+        }
+    }
+
+    fn with_void(self, void: Option<String>) -> Self {
+        Self { note: self.note.or(void), ..self }
+    }
+
+    fn decide(&self, prepared: &Prepared, sample: WindowSample<'_>, settings: &verdict::Settings) -> Decided {
+        let profile = prepared.calibrations.profile(sample.segment, sample.start, sample.end);
+        let segment = sample.segment.and_then(|segment| prepared.baseline.segment(segment));
+        let measure = Measure {
+            reference: profile.as_ref().or(segment.map(|segment| &segment.total)),
+            alpha: self.alpha,
+            ranking: self.ranking.as_ref().map(|(calibration, alpha)| (&**calibration, *alpha)),
+            note: self.note.as_deref(),
+        };
+        decide_by(&prepared.baseline, sample, settings, measure)
     }
 }
 

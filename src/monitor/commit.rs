@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Origin, RejectReason, Span, Timestamp};
 use crate::incident::{Incident, Notification};
 use crate::summary::{Anomalies, Rows};
-use crate::verdict::Verdict;
+use crate::verdict::{ReferenceWindow, Verdict};
 
 /// Everything that follows from the records up to `positions`, to be made durable in one transaction.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,6 +18,8 @@ pub struct Commit {
     pub panes_dropped: Vec<PaneKey>,
     /// Windows that closed, with their results.
     pub windows: Vec<ClosedWindow>,
+    /// Windows from which it is learned what is usual.
+    pub learned: Vec<LearnedWindow>,
     /// Transitions of incidents, in order; the last of an id is its present state.
     pub transitions: Vec<Incident>,
     /// Messages to deliver, in order.
@@ -104,6 +106,21 @@ pub struct ClosedWindow {
     pub verdict: Verdict,
 }
 
+/// A window of a version's first weeks, from which it is learned what is usual.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LearnedWindow {
+    /// The model.
+    pub model: String,
+    /// The model's version.
+    pub version: Option<String>,
+    /// Id of the baseline it was compared with, in hex.
+    pub baseline: String,
+    /// Length of the window.
+    pub length: Span,
+    /// Its evidence.
+    pub window: ReferenceWindow,
+}
+
 /// A record that reached no window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
@@ -128,6 +145,8 @@ pub struct Restored {
     pub positions: Vec<Position>,
     /// Open panes.
     pub panes: Vec<PaneWrite>,
+    /// Windows from which it was learned what is usual, in the order they closed.
+    pub learned: Vec<LearnedWindow>,
     /// The rest of the state.
     pub state: Option<Vec<u8>>,
 }

@@ -7,17 +7,20 @@
 //! Invariant: the state after `restore(what was committed)` and the records from the committed positions
 //! on is the state of an undisturbed run.
 //!
-//! Three files: `plan.rs` is what is known from outside, `partial.rs` what workers do, `close.rs` what
-//! happens when a window is complete. `commit.rs` is the plain data between here and the store.
+//! Five files: `plan.rs` is what is known from outside, `partial.rs` what workers do, `close.rs` what
+//! happens when a window is complete, `learn.rs` what is learned from it, `view.rs` what people ask of it. `commit.rs` is the plain data between here and the store.
 
 mod close;
 mod commit;
+mod learn;
 mod partial;
 mod plan;
+mod view;
 
-pub use commit::{ClosedWindow, Commit, DeadLetter, PaneKey, PaneWrite, Position, Restored, WindowKey};
+pub use commit::{ClosedWindow, Commit, DeadLetter, LearnedWindow, PaneKey, PaneWrite, Position, Restored, WindowKey};
 pub use partial::{Group, NeedsBaseline, Partial, Postponed, Summariser};
 pub use plan::{Lookup, ModelPlan, ModelSettings, Plan, Prepared, StreamPlan};
+pub use view::{BudgetView, LengthView};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,6 +31,7 @@ pub use crate::event::OTHER_SEGMENT;
 use crate::event::{Origin, RawBatch, RejectReason, Rejected, Span, Timestamp};
 use crate::incident::{self, Incident};
 use crate::summary::{ModelSummary, ShapeMismatch};
+use crate::verdict::Ledger;
 use crate::window::{PartitionClock, model_watermark};
 
 /// Dead letters kept of one commit; further ones are only counted. A flood of bad records must not fill
@@ -58,6 +62,8 @@ pub struct Monitor {
 #[derive(Debug, Default)]
 struct Model {
     panes: BTreeMap<Timestamp, BTreeMap<Cell, Pane>>,
+    /// By version, where it is learned what is usual.
+    learned: BTreeMap<Option<String>, learn::Learned>,
     memory: Memory,
 }
 
@@ -96,6 +102,8 @@ struct Memory {
     first_pane: Option<Timestamp>,
     segments: BTreeSet<String>,
     incident: incident::State,
+    #[serde(default)]
+    ledger: Ledger,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -162,11 +170,18 @@ impl Monitor {
             .iter()
             .map(|model| Model {
                 panes: BTreeMap::new(),
+                learned: BTreeMap::new(),
                 memory: recall(&mut state.models, model, &mut notes),
             })
             .collect();
         for name in state.models.keys() {
             notes.push(format!("model `{name}` is no longer configured: its open windows are dropped"));
+        }
+        for learned in restored.learned {
+            let model = plan.model(&learned.model).and_then(|index| models.get_mut(index));
+            if let Some(model) = model {
+                model.learned.entry(learned.version.clone()).or_default().recall(learned);
+            }
         }
         let mut dropped = Vec::new();
         for write in restored.panes {
@@ -336,6 +351,12 @@ impl Monitor {
             .iter()
             .zip(&self.models)
             .map(|(plan, model)| (plan.settings.name.as_str(), model.memory.incident.open()))
+    }
+
+    /// What became of each model's budget, and what its windows are ranked among.
+    pub fn budgets(&self) -> Vec<BudgetView> {
+        let view = |(plan, model): (&ModelPlan, &Model)| BudgetView::of(plan, model);
+        self.plan.models().iter().zip(&self.models).map(view).collect()
     }
 
     /// Where every known partition stands.
@@ -551,7 +572,13 @@ fn recall(stored: &mut BTreeMap<String, Memory>, model: &ModelPlan, notes: &mut 
                 "panes of model `{}` are now {pane} long instead of {}: its open windows start anew",
                 model.settings.name, memory.pane
             ));
-            Memory { pane, incident: memory.incident, segments: memory.segments, ..Memory::default() }
+            Memory {
+                pane,
+                incident: memory.incident,
+                segments: memory.segments,
+                ledger: memory.ledger,
+                ..Memory::default()
+            }
         }
         None => Memory { pane, ..Memory::default() },
     }

@@ -8,6 +8,7 @@ use crate::baseline::SharedBaseline;
 use crate::event::decode::{Field, Stream};
 use crate::event::{ColumnSpec, EventSchema};
 use crate::summary::{CategoryIndex, Shape};
+use crate::verdict::{Calibrations, Collected, Season, Source};
 use crate::window::{self, Cut};
 use crate::{incident, verdict};
 
@@ -29,6 +30,15 @@ pub struct ModelSettings {
     pub segments_max: usize,
     /// Most versions watched.
     pub versions_max: usize,
+    /// Reference windows that a replay wrote, if the operator names them.
+    pub imported: Option<Arc<Collected>>,
+}
+
+impl ModelSettings {
+    /// Into how many parts the budget is split: one for each window length.
+    pub fn budget_parts(&self) -> usize {
+        self.windows.windows.len()
+    }
 }
 
 /// Everything the core is told from outside, but for records and time.
@@ -70,11 +80,21 @@ pub struct Prepared {
     pub id: String,
     /// For each column that is categorical, the index of its names.
     pub indexes: Vec<Option<CategoryIndex>>,
+    /// What its windows are ranked among.
+    pub calibrations: Calibrations,
 }
 
 impl Prepared {
-    /// Indexes the names of a baseline.
-    pub fn new(baseline: SharedBaseline) -> Arc<Self> {
+    /// Indexes the names of a baseline and scores its reference windows, which may take seconds. The counts of
+    /// its panes have then served, and are let go.
+    pub fn new(baseline: SharedBaseline, settings: &ModelSettings) -> Arc<Self> {
+        let id = baseline.id.to_string();
+        let mut calibrations = Calibrations::of_training(&baseline, &settings.windows, &settings.verdict);
+        if let Some(imported) = settings.imported.as_ref().and_then(|imported| imported.of(&id)) {
+            let season = Season::named(settings.verdict.season);
+            calibrations.fill(&baseline, imported, season, Source::Imported);
+        }
+        let baseline = Arc::new(Arc::unwrap_or_clone(baseline).without_panes());
         let indexes = baseline
             .columns
             .iter()
@@ -83,7 +103,7 @@ impl Prepared {
                 Shape::Numeric(_) => None,
             })
             .collect();
-        Arc::new(Self { id: baseline.id.to_string(), baseline, indexes })
+        Arc::new(Self { id, baseline, indexes, calibrations })
     }
 }
 
@@ -143,7 +163,7 @@ impl Plan {
     #[must_use]
     pub fn with_shared(mut self, model: usize, baseline: SharedBaseline) -> Self {
         if let Some(model) = self.models.get_mut(model) {
-            model.shared = Some(Prepared::new(baseline));
+            model.shared = Some(Prepared::new(baseline, &model.settings));
         }
         self.with_schemas()
     }
@@ -157,7 +177,8 @@ impl Plan {
         found: Option<SharedBaseline>,
     ) -> Self {
         if let Some(model) = self.models.get_mut(model) {
-            model.versions.insert(version, found.map(Prepared::new));
+            let prepared = found.map(|baseline| Prepared::new(baseline, &model.settings));
+            model.versions.insert(version, prepared);
         }
         self.with_schemas()
     }

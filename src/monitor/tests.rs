@@ -96,6 +96,7 @@ fn settings(windows: &[(i64, i64)]) -> ModelSettings {
         },
         segments_max: 2,
         versions_max: 3,
+        imported: None,
     }
 }
 

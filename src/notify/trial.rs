@@ -65,6 +65,7 @@ fn column() -> ColumnVerdict {
         statistic: Some(0.25),
         effect: Some(0.25),
         effect_unit: Some(EffectUnit::CumulativeShare),
+        ratio: None,
         moved: 0.25,
         summary: Some("30 % of rows above 100, 5 % in training (made up)".to_owned()),
         reference_n: 10_000,

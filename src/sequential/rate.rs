@@ -37,6 +37,12 @@ pub fn upper_rate(successes: u64, trials: u64, confidence: f64) -> f64 {
     high
 }
 
+/// The one-sided Clopper–Pearson lower bound of a rate: one less the upper bound of the rate of failures.
+/// 0 when nothing was tried or nothing succeeded.
+pub fn lower_rate(successes: u64, trials: u64, confidence: f64) -> f64 {
+    1.0 - upper_rate(trials.saturating_sub(successes), trials, confidence)
+}
+
 /// Above it, one less the confidence drowns in rounding.
 const CONFIDENCE_MAX: f64 = 1.0 - 1e-12;
 /// Enough to tell the neighbours of a bound of one in a trillion trials.
@@ -51,6 +57,13 @@ mod tests {
         for (successes, trials) in [(0, 0), (5, 5), (6, 5)] {
             assert_eq!(upper_rate(successes, trials, 0.99), 1.0);
         }
+    }
+
+    #[test]
+    fn the_lower_bound_mirrors_the_upper() {
+        // R's binom.test(10, 100)$conf.int: 0.04900469 and 0.17622260.
+        assert!((lower_rate(10, 100, 0.975) - 0.049_004_69).abs() < 1e-7);
+        assert_eq!((lower_rate(0, 100, 0.975), lower_rate(0, 0, 0.975)), (0.0, 0.0));
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub struct ModelView {
     pub allowed_lateness: Span,
     /// False alarms allowed.
     pub false_alarms: Budget,
-    /// `calibrated` or `uncalibrated`: whether the promise rests on reference windows.
+    /// `calibrated`, `partly` (some window lengths) or `uncalibrated`: whether the promise rests on
+    /// reference windows.
     pub calibration: String,
 }
 
@@ -150,6 +151,15 @@ pub(super) fn models(state: &ApiState, _: &Asked) -> Result<Answer, ApiError> {
 
 pub(super) fn model(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
     Answer::json(&model_answer(state, known_model(state, asked)?)?)
+}
+
+pub(super) fn budget(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
+    let model = known_model(state, asked)?;
+    let budgets = state.health.budgets();
+    match budgets.iter().find(|budget| budget.model == model.name) {
+        Some(budget) => Answer::json(budget),
+        None => Err(ApiError::unavailable("not_ready", vec!["the windows have not been looked at yet".to_owned()])),
+    }
 }
 
 pub(super) fn windows(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::event::Timestamp;
+use crate::monitor::BudgetView;
 
 /// What the process says of itself. All times are of the monotonic clock.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ struct Told {
     source: Source,
     is_draining: bool,
     watermarks: BTreeMap<String, Timestamp>,
+    budgets: Arc<Vec<BudgetView>>,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +71,16 @@ impl Health {
     /// The watermark of each model that has one.
     pub fn watermarks(&self) -> BTreeMap<String, Timestamp> {
         self.told().watermarks.clone()
+    }
+
+    /// How the models' budgets and calibrations stand.
+    pub fn set_budgets(&self, budgets: Vec<BudgetView>) {
+        self.told().budgets = Arc::new(budgets);
+    }
+
+    /// How the models' budgets and calibrations stood when the owner last looked.
+    pub fn budgets(&self) -> Arc<Vec<BudgetView>> {
+        Arc::clone(&self.told().budgets)
     }
 
     /// Time since the process started.

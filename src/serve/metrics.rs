@@ -21,6 +21,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 use serde::Serialize;
 
 use crate::event::{RejectReason, Timestamp};
+use crate::monitor::BudgetView;
 use crate::store::{Store, StoreError};
 
 /// What the page of metrics calls itself.
@@ -105,6 +106,19 @@ struct ModelLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CalibrationLabels {
+    model: String,
+    version: String,
+    length: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LengthLabels {
+    model: String,
+    length: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ChannelLabel {
     channel: String,
 }
@@ -138,6 +152,12 @@ pub struct Metrics {
     window_test: Histogram,
     alarms: Family<ModelLabel, Counter>,
     incidents_open: Family<ModelLabel, Gauge>,
+    false_alarms_allowed: Family<ModelLabel, FloatGauge>,
+    false_alarms_spent: Family<ModelLabel, FloatGauge>,
+    alarms_in_period: Family<ModelLabel, Gauge>,
+    calibrated: Family<CalibrationLabels, Gauge>,
+    reference_windows: Family<CalibrationLabels, FloatGauge>,
+    promise_void: Family<LengthLabels, Gauge>,
     outbox_waiting: Family<ChannelLabel, Gauge>,
     outbox_oldest: Family<ChannelLabel, FloatGauge>,
     deliveries: Family<DeliveryLabels, Counter>,
@@ -183,6 +203,12 @@ impl Metrics {
             window_test: add.add_with("window_test", Unit::Seconds, "Time to test a closed window", Histogram::new(DURATIONS)),
             alarms: add.add("alarms", "Windows that alarmed", Family::default()),
             incidents_open: add.add("incidents_open", "Open incidents", Family::default()),
+            false_alarms_allowed: add.add("false_alarms_allowed", "The false-alarm budget, for its period", Family::default()),
+            false_alarms_spent: add.add("false_alarms_spent", "False alarms that were to be expected in the last period", Family::default()),
+            alarms_in_period: add.add("alarms_in_period", "Incidents opened in the last period of the budget", Family::default()),
+            calibrated: add.add("calibrated", "1 if the false-alarm promise rests on reference windows", Family::default()),
+            reference_windows: add.add("reference_windows_effective", "What the reference windows are worth as independent ones", Family::default()),
+            promise_void: add.add("promise_void", "1 if the audit of quiet windows rejects the promise", Family::default()),
             outbox_waiting: add.add("outbox_waiting", "Notifications that wait for delivery", Family::default()),
             outbox_oldest: add.add_with("outbox_oldest", Unit::Seconds, "Age of the oldest notification that waits", Family::default()),
             deliveries: add.add("deliveries", "Attempts to deliver by what came of them", Family::default()),
@@ -249,6 +275,32 @@ impl Metrics {
     /// How far a model's watermark lies behind the clock, in seconds.
     pub fn watermark_delay(&self, model: &str, seconds: f64) {
         self.watermark_delay.get_or_create(&self.model(model)).set(seconds);
+    }
+
+    /// How a model's budget and calibrations stand. Series of versions that are gone go.
+    pub fn budgets(&self, budgets: &[BudgetView]) {
+        self.calibrated.clear();
+        self.reference_windows.clear();
+        for budget in budgets {
+            let label = self.model(&budget.model);
+            self.false_alarms_allowed.get_or_create(&label).set(budget.account.allowed);
+            self.false_alarms_spent.get_or_create(&label).set(budget.account.spent);
+            self.alarms_in_period.get_or_create(&label).set(signed(budget.account.alarms));
+            for audit in &budget.account.audits {
+                let labels = LengthLabels { model: label.model.clone(), length: audit.length.to_string() };
+                self.promise_void.get_or_create(&labels).set(i64::from(audit.void));
+            }
+            for one in &budget.calibrations {
+                let labels = CalibrationLabels {
+                    model: label.model.clone(),
+                    version: one.version.clone().unwrap_or_default(),
+                    length: one.length.to_string(),
+                };
+                let effective = one.standing.as_ref().map_or(0.0, |standing| standing.effective);
+                self.calibrated.get_or_create(&labels).set(i64::from(one.calibrated));
+                self.reference_windows.get_or_create(&labels).set(effective);
+            }
+        }
     }
 
     /// `n` windows of a model closed, `alarms` of them with an alarm.
@@ -380,6 +432,8 @@ fn resident_bytes() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::monitor::LengthView;
+    use crate::verdict::{Account, Audit};
 
     fn sample() -> Metrics {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -391,6 +445,33 @@ mod tests {
     }
 
     /// A page on which every metric has a sample.
+    fn budget() -> BudgetView {
+        let day = crate::event::Span::from_secs(86_400);
+        let interval = [0.0, 1.0];
+        let audit =
+            Audit { length: day, quiet_blocks: 0, low_ranks: 0, share: None, interval, void: false };
+        BudgetView {
+            model: "fraud".into(),
+            account: Account {
+                allowed: 1.0,
+                period: day,
+                spent: 0.5,
+                left: 0.5,
+                alarms: 0,
+                audits: vec![audit],
+            },
+            calibrations: vec![LengthView {
+                version: Some("7".into()),
+                length: day,
+                calibrated: false,
+                standing: None,
+                season: None,
+                season_note: String::new(),
+                reason: None,
+            }],
+        }
+    }
+
     fn full_page() -> String {
         let metrics = sample();
         metrics.events("predictions", "fraud", "counted", 10);
@@ -398,6 +479,7 @@ mod tests {
         metrics.watermark_delay("fraud", 0.5);
         metrics.window_tested(Duration::from_millis(1));
         metrics.committed(Duration::from_millis(8));
+        metrics.budgets(&[budget()]);
         metrics.delivery("slack", Attempt::Delivered, Duration::from_millis(80));
         metrics.event_to_alert(Duration::from_millis(250));
         metrics.encode().expect("a page")
@@ -417,6 +499,12 @@ mod tests {
         driftline_window_test_seconds histogram
         driftline_alarms counter
         driftline_incidents_open gauge
+        driftline_false_alarms_allowed gauge
+        driftline_false_alarms_spent gauge
+        driftline_alarms_in_period gauge
+        driftline_calibrated gauge
+        driftline_reference_windows_effective gauge
+        driftline_promise_void gauge
         driftline_outbox_waiting gauge
         driftline_outbox_oldest_seconds gauge
         driftline_deliveries counter

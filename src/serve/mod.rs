@@ -147,6 +147,13 @@ pub static ENDPOINTS: &[Endpoint] = &[
         answer: api::model,
     },
     Endpoint {
+        path: "/api/v1/models/{model}/budget",
+        about: "its false-alarm budget: spent, left, the audit of quiet windows, and what windows are ranked among",
+        parameters: &[],
+        waits: Waits::Never,
+        answer: api::budget,
+    },
+    Endpoint {
         path: "/api/v1/models/{model}/windows",
         about: "its closed windows with their verdicts, newest end first; an empty `segment` means all rows together",
         parameters: &["version", "segment", "length", "alarm", "after", "before", "limit", "cursor"],

@@ -8,7 +8,9 @@ use super::brief::{incident_brief, window_brief};
 use super::{Fault, Options, head, integer};
 use crate::event::{Origin, Span, Timestamp};
 use crate::incident::{Incident, Notification};
-use crate::monitor::{ClosedWindow, Commit, DeadLetter, PaneKey, PaneWrite, Position, Restored};
+use crate::monitor::{
+    ClosedWindow, Commit, DeadLetter, LearnedWindow, PaneKey, PaneWrite, Position, Restored,
+};
 
 /// Rows that history takes away in one commit, at least; more when more were added.
 const PRUNE_STEP: usize = 64;
@@ -32,6 +34,7 @@ pub(super) fn apply(
     write_panes(transaction, &commit.panes)?;
     drop_panes(transaction, &commit.panes_dropped)?;
     write_windows(transaction, &commit.windows)?;
+    write_learned(transaction, &commit.learned)?;
     write_incidents(transaction, &commit.transitions)?;
     write_outbox(transaction, &commit.outbox, now)?;
     write_dead_letters(transaction, &commit.dead_letters, options.dead_letters_max)?;
@@ -127,6 +130,28 @@ fn write_windows(transaction: &Transaction<'_>, windows: &[ClosedWindow]) -> Res
             window_brief(window)?,
             serde_json::to_string(window)?,
         ])?;
+    }
+    Ok(())
+}
+
+/// A version's windows that were compared with another baseline make room for those of the present one.
+fn write_learned(transaction: &Transaction<'_>, learned: &[LearnedWindow]) -> Result<(), Fault> {
+    let mut forget = transaction.prepare(
+        "DELETE FROM learned_windows
+         WHERE model = ?1 AND (version IS NULL) = ?2 AND coalesce(version, '') = ?3 AND baseline <> ?4",
+    )?;
+    let mut insert = transaction.prepare(
+        "INSERT OR REPLACE INTO learned_windows
+             (model, version, baseline, length, start, end, checksum, document)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for LearnedWindow { model, version, baseline, length, window } in learned {
+        forget.execute(params![model, version.is_none(), version.as_deref().unwrap_or_default(), baseline])?;
+        let document = serde_json::to_string(window)?;
+        let checksum = checksum(&[baseline.as_bytes(), document.as_bytes()]);
+        let (start, end) = (window.start.as_micros(), window.end.as_micros());
+        let length = length.as_micros();
+        insert.execute(params![model, version, baseline, length, start, end, checksum, document])?;
     }
     Ok(())
 }
@@ -319,7 +344,30 @@ pub(super) fn restore(connection: &Connection) -> Result<Result<Restored, String
     if state.as_ref().is_some_and(|(state, written)| checksum(&[state]) != *written) {
         return Ok(Err("the monitor's state is not what was written".to_owned()));
     }
-    Ok(Ok(Restored { positions, panes, state: state.map(|(state, _)| state) }))
+    let learned = match learned(connection)? {
+        Ok(learned) => learned,
+        Err(damage) => return Ok(Err(damage)),
+    };
+    Ok(Ok(Restored { positions, panes, learned, state: state.map(|(state, _)| state) }))
+}
+
+fn learned(connection: &Connection) -> Result<Result<Vec<LearnedWindow>, String>, Fault> {
+    let mut select = connection.prepare(
+        "SELECT model, version, baseline, length, document, checksum FROM learned_windows
+         ORDER BY end, length, id",
+    )?;
+    let mut rows = select.query([])?;
+    let mut learned = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (model, baseline, document): (String, String, String) = (row.get(0)?, row.get(2)?, row.get(4)?);
+        let sound = checksum(&[baseline.as_bytes(), document.as_bytes()]) == row.get::<_, i64>(5)?;
+        let Some(window) = sound.then(|| serde_json::from_str(&document).ok()).flatten() else {
+            return Ok(Err(format!("a learned window of model {model} is not what was written")));
+        };
+        let length = Span::from_micros(row.get(3)?);
+        learned.push(LearnedWindow { model, version: row.get(1)?, baseline, length, window });
+    }
+    Ok(Ok(learned))
 }
 
 pub(super) fn positions(connection: &Connection) -> Result<Vec<Position>, Fault> {

@@ -8,7 +8,7 @@
 pub(super) const APPLICATION_ID: i64 = 0x6472_6966;
 
 /// Steps from format `i` to `i + 1`; the file's `user_version` says how many it has had.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST];
+pub(super) const MIGRATIONS: &[&str] = &[FIRST, SECOND];
 
 const FIRST: &str = "
 CREATE TABLE meta (
@@ -131,4 +131,21 @@ CREATE TABLE counters (
     events  INTEGER NOT NULL,
     PRIMARY KEY (topic, model, outcome)
 ) STRICT, WITHOUT ROWID;
+";
+
+const SECOND: &str = "
+-- Windows from which it is learned what is usual for a version; the document is their evidence.
+CREATE TABLE learned_windows (
+    id       INTEGER PRIMARY KEY,
+    model    TEXT    NOT NULL,
+    version  TEXT,
+    baseline TEXT    NOT NULL,
+    length   INTEGER NOT NULL,
+    start    INTEGER NOT NULL,
+    end      INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    document TEXT    NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX learned_windows_key ON learned_windows
+    (model, (version IS NULL), coalesce(version, ''), length, start);
 ";

@@ -109,6 +109,42 @@ impl Counts {
         }
     }
 
+    /// Takes other counts of the same length away, down to 0: for a part that was added before.
+    pub fn take_away(&mut self, other: &Self) {
+        debug_assert_eq!(other.len(), self.len());
+        match (&mut self.0, &other.0) {
+            (Width::Narrow(mine), Width::Narrow(theirs)) => {
+                mine.iter_mut().zip(theirs).for_each(|(count, less)| *count = count.saturating_sub(*less));
+            }
+            (Width::Narrow(mine), Width::Wide(theirs)) => {
+                for (count, less) in mine.iter_mut().zip(theirs) {
+                    *count = u32::try_from(*less).map_or(0, |less| count.saturating_sub(less));
+                }
+            }
+            (Width::Wide(mine), _) => {
+                mine.iter_mut().zip(other.iter()).for_each(|(count, less)| *count = count.saturating_sub(less));
+            }
+        }
+    }
+
+    /// Moves up to `times` of what count `from` holds to count `to`.
+    pub fn shift(&mut self, from: usize, to: usize, times: u64) {
+        let moved = self.get(from).min(times);
+        match &mut self.0 {
+            Width::Narrow(counts) => {
+                if let (Some(count), Ok(less)) = (counts.get_mut(from), u32::try_from(moved)) {
+                    *count -= less;
+                }
+            }
+            Width::Wide(counts) => {
+                if let Some(count) = counts.get_mut(from) {
+                    *count -= moved;
+                }
+            }
+        }
+        self.add(to, moved);
+    }
+
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         match &self.0 {
@@ -144,6 +180,10 @@ mod tests {
         counts.merge(&before);
         assert_eq!(counts.get(0), 2 * u64::from(u32::MAX));
         assert_eq!(counts.get(1), 0);
+        counts.take_away(&before);
+        assert_eq!(counts, before);
+        counts.shift(0, 1, 5);
+        assert_eq!((counts.get(0), counts.get(1)), (u64::from(u32::MAX) - 5, 5));
         assert_eq!(Counts::from_wide(vec![3, 0]), {
             let mut narrow = Counts::zeros(2);
             narrow.add(0, 3);

@@ -77,6 +77,14 @@ impl Anomalies {
         self.negative_infinity += other.negative_infinity;
         self.wrong_type += other.wrong_type;
     }
+
+    fn take_away(&mut self, other: &Self) {
+        self.missing = self.missing.saturating_sub(other.missing);
+        self.nan = self.nan.saturating_sub(other.nan);
+        self.positive_infinity = self.positive_infinity.saturating_sub(other.positive_infinity);
+        self.negative_infinity = self.negative_infinity.saturating_sub(other.negative_infinity);
+        self.wrong_type = self.wrong_type.saturating_sub(other.wrong_type);
+    }
 }
 
 /// The counts of one column.
@@ -123,6 +131,25 @@ impl ColumnSummary {
         match (self, other) {
             (Self::Numeric(mine), Self::Numeric(theirs)) => mine.merge(theirs),
             (Self::Categorical(mine), Self::Categorical(theirs)) => mine.merge(theirs),
+            _ => Err(ShapeMismatch),
+        }
+    }
+
+    /// Takes away a part that was added before: what is left is what the other parts add up to, exactly. Only
+    /// the examples of unseen names stay as they are, for they cannot be taken back.
+    ///
+    /// # Errors
+    /// [`ShapeMismatch`] when the shapes differ; `self` is then unchanged.
+    pub fn take_away(&mut self, part: &Self) -> Result<(), ShapeMismatch> {
+        match (self, part) {
+            (Self::Numeric(mine), Self::Numeric(theirs)) => mine.take_away(theirs),
+            (Self::Categorical(mine), Self::Categorical(theirs))
+                if mine.counts.len() == theirs.counts.len() =>
+            {
+                mine.counts.take_away(&theirs.counts);
+                mine.anomalies.take_away(&theirs.anomalies);
+                Ok(())
+            }
             _ => Err(ShapeMismatch),
         }
     }
@@ -175,6 +202,25 @@ impl ModelSummary {
         self.rows.predictions += other.rows.predictions;
         self.rows.labels += other.rows.labels;
         self.latency.merge(&other.latency);
+        Ok(())
+    }
+
+    /// Takes away a part that was added before, but for its latencies, which stay.
+    ///
+    /// # Errors
+    /// [`ShapeMismatch`] when a column differs; columns before it are changed already, so the caller must drop
+    /// `self`.
+    pub fn take_away(&mut self, part: &Self) -> Result<(), ShapeMismatch> {
+        if self.columns.len() != part.columns.len() {
+            return Err(ShapeMismatch);
+        }
+        for (mine, theirs) in self.columns.iter_mut().zip(&part.columns) {
+            mine.take_away(theirs)?;
+        }
+        self.rows.events = self.rows.events.saturating_sub(part.rows.events);
+        self.rows.features = self.rows.features.saturating_sub(part.rows.features);
+        self.rows.predictions = self.rows.predictions.saturating_sub(part.rows.predictions);
+        self.rows.labels = self.rows.labels.saturating_sub(part.rows.labels);
         Ok(())
     }
 

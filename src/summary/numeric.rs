@@ -299,6 +299,23 @@ impl NumericSummary {
         Ok(())
     }
 
+    /// Takes away a part that was added before.
+    ///
+    /// # Errors
+    /// [`ShapeMismatch`] when the numbers of bins differ.
+    pub(super) fn take_away(&mut self, part: &Self) -> Result<(), ShapeMismatch> {
+        if self.counts.len() != part.counts.len() {
+            return Err(ShapeMismatch);
+        }
+        self.counts.take_away(&part.counts);
+        self.low.iter_mut().zip(&part.low).for_each(|(mine, theirs)| *mine = mine.saturating_sub(*theirs));
+        self.high.iter_mut().zip(&part.high).for_each(|(mine, theirs)| *mine = mine.saturating_sub(*theirs));
+        self.sum = self.sum.saturating_sub(part.sum);
+        self.squares = self.squares.saturating_sub(part.squares);
+        self.anomalies.take_away(&part.anomalies);
+        Ok(())
+    }
+
     /// The sum of the values in bin `bin`, if it is an outer one.
     pub fn bin_sum(&self, grid: &Grid, bin: usize) -> Option<f64> {
         let from_end = self.counts.len().checked_sub(bin + 1)?;

@@ -3,19 +3,42 @@
 //! Place in the flow: after [`drift`](crate::drift) has scored every column of a closed window, before
 //! [`incident`](crate::incident) decides what to do. Pure.
 //!
-//! The rule in force is the i.i.d. rule: a window alarms when the smallest p-value of its columns,
-//! corrected for everything that is tested, is below the window's share of the budget, and the effect
-//! is at least a floor. It takes rows as independent, which production data rarely is; so every verdict
-//! says `calibrated: false`, and the floors keep small true differences quiet.
+//! A p-value for independent rows does not say how rare a window is: production rows come in days, and a day
+//! effect of a twentieth of a standard deviation makes it alarm hundreds of times a month. The null that
+//! matters is "windows like the reference windows". So a window is *ranked* among reference windows
+//! (`calibration.rs` has the rule): training rows cut by their timestamps (`training.rs`), each window set
+//! against the others, within its season (`season.rs`); or the first weeks in production; or a replay's. Where
+//! there are too few of them, rows are taken as independent, effects must reach a floor, and the verdict says
+//! `calibrated: false` and why.
 //!
-//! Invariant: the expected number of false alarms of a model is at most the budget, over all columns,
-//! segments, tests and window lengths together, as long as rows are independent.
+//! Invariant: on average at most the budget of false alarms is raised for a model, over all columns, segments,
+//! tests and window lengths together, however often one looks, provided that windows without drift are
+//! exchangeable with the reference windows. It is an average: with one a month, a given month has none with
+//! probability about 1/e. `ledger.rs` keeps account, and checks that proviso on every quiet window.
+//!
+//! The files: `evidence.rs` is the unit that tests are compared in; `season.rs`, `training.rs` and
+//! `calibration.rs` make reference windows mean something, `calibrations.rs` holds them by length; `budget.rs`
+//! shares the budget out; `decide.rs` decides; `ledger.rs` accounts. To rank by another statistic, change
+//! `Calibration::ratios` and nothing else.
 
 mod budget;
+mod calibration;
+mod calibrations;
+mod collected;
 mod decide;
+mod evidence;
+mod ledger;
+mod season;
+mod training;
 
-pub use budget::{alpha_per_window, clear_level};
-pub use decide::{WindowSample, decide};
+pub use budget::{alpha_per_block, alpha_per_window, clear_level};
+pub use calibration::{BLOCKS_MIN, Calibration, Source, Standing, block_of, blocks_needed};
+pub use calibrations::Calibrations;
+pub use collected::{ByLength, COLLECTED_MAX, Collected, CollectedError};
+pub use decide::{Decided, Measure, UNCALIBRATED, WindowSample, decide, decide_by};
+pub use evidence::{CellEvidence, Evidence, ReferenceWindow, alarming, width};
+pub use ledger::{AUDIT_LEVEL, AUDIT_RANK, Account, Audit, Entry, Ledger};
+pub use season::{Season, SeasonSetting, Seasonal};
 
 use std::sync::Arc;
 
@@ -33,6 +56,13 @@ pub struct Settings {
     pub floors: Floors,
     /// Windows with fewer rows are not tested.
     pub rows_min: u64,
+    /// Whether hours or weekdays are compared with their own kind.
+    #[serde(default)]
+    pub season: SeasonSetting,
+    /// So long from a version's first window its windows are taken to be healthy, and become the reference
+    /// windows if the training rows have no time.
+    #[serde(default)]
+    pub learn: Option<Span>,
 }
 
 /// `alarms` false alarms per `period`, for one model.
@@ -63,6 +93,8 @@ impl Default for Settings {
             budget: Budget { alarms: 1.0, period: Span::from_secs(30 * 86_400) },
             floors: Floors { cumulative_share: 0.02, share: 0.02, rate: 0.005, standard_deviations: 0.05 },
             rows_min: 50,
+            season: SeasonSetting::Auto,
+            learn: None,
         }
     }
 }
@@ -109,6 +141,9 @@ pub struct ColumnVerdict {
     pub effect: Option<f64>,
     /// What the effect is measured in.
     pub effect_unit: Option<EffectUnit>,
+    /// The largest evidence of its tests, divided by what is usual in the reference windows; `None` without.
+    #[serde(default)]
+    pub ratio: Option<f64>,
     /// How much this column moved, on one scale for ranking: 0 (not at all) to 1.
     pub moved: f64,
     /// The difference in words: "31 % of rows above 41,200, 4 % in training".
@@ -119,6 +154,19 @@ pub struct ColumnVerdict {
     pub current_n: u64,
     /// Every test.
     pub tests: Vec<TestResult>,
+}
+
+/// A window among reference windows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ranked {
+    /// The largest evidence of any test, divided by what is usual for it.
+    pub statistic: f64,
+    /// The p-value of its rank.
+    pub p_value: f64,
+    /// The share of the budget that it is held against.
+    pub alpha: f64,
+    /// The reference windows, and what an alarm must be above.
+    pub standing: Standing,
 }
 
 /// What a closed window means.
@@ -144,10 +192,14 @@ pub struct Verdict {
     pub calibrated: bool,
     /// Why not, and what would change it.
     pub calibration_note: Option<String>,
-    /// The window's corrected p-value; `None` when nothing could be tested.
+    /// The window's p-value; `None` when nothing could be tested. By rank among the reference windows if
+    /// `calibrated`, else corrected for the number of columns and tests.
     pub p_value: Option<f64>,
     /// What it is compared with: the window's share of the budget.
     pub alpha: f64,
+    /// Where it stands among reference windows, if there are any.
+    #[serde(default)]
+    pub ranked: Option<Ranked>,
     /// The columns, the one that moved most first.
     pub features: Vec<ColumnVerdict>,
 }

@@ -57,6 +57,7 @@ pub fn column(name: &str, moved: f64) -> ColumnVerdict {
         statistic: Some(0.41),
         effect: Some(0.41),
         effect_unit: Some(EffectUnit::CumulativeShare),
+        ratio: None,
         moved,
         summary: Some("31 % of rows above 41,200, 4 % in training".to_owned()),
         reference_n: 50_000,
@@ -91,6 +92,7 @@ pub fn window(model: &str, segment: Option<&str>, hour: i64, alarm: bool) -> Clo
         calibrated: false,
         calibration_note: Some("rows are taken as independent".to_owned()),
         p_value: Some(1e-11),
+        ranked: None,
         alpha: 1e-4,
         features,
     };
@@ -163,6 +165,7 @@ pub fn full_commit() -> Commit {
     let opened = incident("inc-1", "fraud", 2, 1, Status::Open);
     let counted = |outcome, n| ("predictions".to_owned(), "fraud".to_owned(), outcome, n);
     Commit {
+        learned: Vec::new(),
         positions: vec![position(0, 4_000), position(1, 3_500)],
         panes: vec![
             pane("fraud", Some("7"), None, 0, 1),

@@ -37,6 +37,7 @@ pub fn column(name: &str, summary: &str) -> ColumnVerdict {
         statistic: Some(score.statistic),
         effect: Some(score.effect),
         effect_unit: Some(score.effect_unit),
+        ratio: None,
         moved: 0.3127,
         summary: Some(summary.to_owned()),
         reference_n: score.reference_n,
