@@ -71,7 +71,7 @@ fn time_of(cell: Cell<'_>, unit: Option<TimestampUnit>) -> Option<Timestamp> {
         let micros = (number * scale).round();
         (micros.abs() < 9e18).then_some(micros as i64).and_then(Timestamp::from_micros)
     };
-    match cell {
+    let time = match cell {
         Cell::Time(micros) => Timestamp::from_micros(micros),
         Cell::Number(number) => micros(number),
         Cell::Name(text) | Cell::Text(text) => {
@@ -79,5 +79,7 @@ fn time_of(cell: Cell<'_>, unit: Option<TimestampUnit>) -> Option<Timestamp> {
             text.parse().ok().or_else(|| micros(text.parse().ok()?))
         }
         Cell::Missing | Cell::Boolean(_) | Cell::Foreign => None,
-    }
+    };
+    // The last days of the calendar stand for "never", and their panes could not be written.
+    time.filter(|time| time.is_plausible())
 }
