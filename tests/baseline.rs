@@ -203,6 +203,17 @@ fn a_missing_column_is_told_with_the_nearest_name() {
 }
 
 #[test]
+fn a_column_to_ignore_that_is_not_there_is_noted() {
+    let dir = scratch();
+    let roles = Roles { ignore: vec!["agee".into()], ..Roles::default() };
+    let path = write(&dir, "a.csv", "income,age\n1,2\n");
+    let baseline = build(&path, &roles, &BuildOptions::default()).expect("a baseline");
+    let note = "there is no column `agee` to ignore, did you mean `age`?";
+    assert!(baseline.notes.iter().any(|found| found == note), "{:?}", baseline.notes);
+    assert_eq!(baseline.columns.len(), 2);
+}
+
+#[test]
 fn degenerate_columns_are_built_and_noted() {
     let dir = scratch();
     let csv = "one,none,name,x\n5,,a,1\n5,,a,2\n5,,a,3\n";
@@ -455,9 +466,9 @@ fn every_cut_and_every_flipped_bit_is_refused() {
 #[test]
 fn newer_and_foreign_files_are_refused_with_what_to_do() {
     let dir = scratch();
-    let newer = "{\"format\":\"driftline-baseline\",\"version\":2,\"sha256\":\"\"}\n{}";
+    let newer = "{\"format\":\"driftline-baseline\",\"version\":3,\"sha256\":\"\"}\n{}";
     let text = Baseline::read(&write_gzip(&dir, "newer", newer)).expect_err("newer").to_string();
-    assert!(text.contains("format 2") && text.contains("upgrade driftline"), "{text}");
+    assert!(text.contains("format 3") && text.contains("upgrade driftline"), "{text}");
     let altered = "{\"format\":\"driftline-baseline\",\"version\":1,\"sha256\":\"ab\"}\n{}";
     let text = Baseline::read(&write_gzip(&dir, "altered", altered)).expect_err("altered").to_string();
     assert!(text.contains("its hash does not match"), "{text}");
@@ -478,7 +489,10 @@ fn a_file_of_format_1_is_still_read() {
     );
     assert_eq!((baseline.model.as_deref(), baseline.version.as_deref()), (Some("fraud"), Some("7")));
     assert_eq!((baseline.rows, baseline.columns.len()), (500, 2));
-    assert_eq!(baseline.reference.map(|reference| reference.panes.len()), Some(9));
+    assert_eq!(baseline.reference.as_ref().map(|reference| reference.panes.len()), Some(9));
+    assert!(baseline.segments.is_empty() && baseline.columns.iter().all(|column| column.extremes.is_none()));
+    let id = baseline.id;
+    assert_eq!(baseline.sealed().id, id, "what is not there alters no id");
 }
 
 // === the commands ===

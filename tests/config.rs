@@ -110,6 +110,22 @@ fn the_reference_names_every_key() {
 }
 
 #[test]
+fn the_training_section_names_the_segment_and_the_unit_of_time() {
+    let training = |keys: &str| with(&format!("[model.training]\ntimestamp = \"at\"\n{keys}\n"));
+    let config = training("timestamp_unit = \"ms\"\nsegment = \"country\"\nfeatures = [\"country\"]");
+    let shown = config::describe(&config.expect("a segment may be a feature"));
+    let training_shown = &shown["models"][0]["training"];
+    assert_eq!(
+        (&training_shown["timestamp_unit"], &training_shown["segment"]),
+        (&"ms".into(), &"country".into())
+    );
+    let found = messages(training("segment = \"at\""));
+    assert_eq!(found, ["the column \"at\" is in `timestamp` and in `segment`"]);
+    let found = messages(training("timestamp_unit = \"ns\""));
+    assert_eq!(found, ["`model.training.timestamp_unit` must be one of \"s\", \"ms\", \"us\""]);
+}
+
+#[test]
 fn defaults_are_what_the_reference_says() {
     let stream = "[[stream]]\ntopic = \"t\"\nfields = { timestamp = \"/t\", timestamp_unit = \"s\" }\n";
     let channel = "[[channel]]\nname = \"a\"\nkind = \"pagerduty\"\nrouting_key = \"env:ROUTING\"\n";

@@ -6,10 +6,12 @@
 
 use std::sync::Arc;
 
-use super::count::{Counting, Panes};
+use super::count::{Counting, Finished};
 use super::naming::Naming;
 use super::read::{Chunk, ReadError, Table};
+use super::segment::{SEGMENTS_MAX, SegmentPlan, SegmentSurvey};
 use super::survey::Survey;
+use super::times::Times;
 use super::{Baseline, BaselineId, Column};
 use crate::event::decode::TimestampUnit;
 use crate::event::{ColumnSpec, Role, Span};
@@ -40,7 +42,7 @@ pub struct Roles {
 }
 
 /// How a baseline is built.
-#[derive(Default)]
+#[derive(Default, Clone, Copy)]
 pub struct BuildOptions<'a> {
     /// Length and offset of the panes that rows with a time are also counted in.
     pub panes: Option<(Span, Span)>,
@@ -50,6 +52,9 @@ pub struct BuildOptions<'a> {
     /// without it [`BINS`](super::BINS), or fewer for small tables. More bins make distances more exact, and
     /// summaries larger.
     pub bins: Option<u64>,
+    /// So many values of the segment column are told apart, those with most rows;
+    /// [`SEGMENTS_MAX`](super::SEGMENTS_MAX) without it.
+    pub segments_max: Option<usize>,
     /// Hears how far the work is.
     pub progress: Option<&'a dyn Fn(Progress)>,
 }
@@ -155,6 +160,8 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// Where in the table each watched column is.
     sources: Vec<usize>,
+    /// Which segments there are, if a segment column was named.
+    segments: Option<SegmentPlan>,
 }
 
 /// A column that is to be counted.
@@ -177,25 +184,28 @@ pub fn build_table(
     roles: &Roles,
     options: &BuildOptions<'_>,
 ) -> Result<Baseline, BuildError> {
-    let Plan { columns, header, rows, mut notes, sources } = plan_table(table, roles, options)?;
-    let panes = roles.timestamp.as_ref().zip(options.panes).and_then(|(name, panes)| {
-        let source = header.iter().position(|column| **column == **name)?;
-        Some(Panes::new(source, panes, options.timestamp_unit))
-    });
-    let mut counting = Counting::new(columns, panes);
+    let Plan { columns, rows, mut notes, sources, segments, .. } = plan_table(table, roles, options)?;
+    let mut counting = Counting::new(columns, times_of(roles, options), segments);
     scan(table, roles, options, 3, |chunk, _| counting.take(chunk, &sources))?;
-    let (columns, total, panes) = counting.finish();
-    let reference = match (panes, &roles.timestamp) {
-        (Some(panes), Some(name)) => Some(panes.finish(name, &mut notes)?),
-        _ => None,
+    let Finished { columns, total, timed, segments } = counting.finish();
+    let (reference, extremes) = match timed {
+        Some(timed) => timed.finish(&mut notes).map(|(reference, extremes)| (Some(reference), extremes))?,
+        None => (None, vec![None; columns.len()]),
     };
+    let segments = segments.map(|segments| segments.finish(&mut notes)).unwrap_or_default();
     let columns = columns
         .into_iter()
         .zip(total.columns)
-        .map(|(Watched { spec, shape, .. }, summary)| Column { spec, shape, summary, extremes: None })
+        .zip(extremes)
+        .map(|((Watched { spec, shape, .. }, summary), extremes)| Column { spec, shape, summary, extremes })
         .collect();
     let id = BaselineId::default();
-    Ok(Baseline { id, model: None, version: None, rows, columns, reference, segments: Vec::new(), notes }.sealed())
+    Ok(Baseline { id, model: None, version: None, rows, columns, reference, segments, notes }.sealed())
+}
+
+fn times_of(roles: &Roles, options: &BuildOptions<'_>) -> Option<Times> {
+    let (column, panes) = roles.timestamp.as_ref().zip(options.panes)?;
+    Some(Times::new(column, panes, options.timestamp_unit))
 }
 
 /// Finds out what the columns of a table are and where their bins go, without counting.
@@ -208,13 +218,21 @@ pub fn plan_table(table: &dyn Table, roles: &Roles, options: &BuildOptions<'_>) 
         check_columns(&header, roles)?;
     }
     let mut survey = Survey::default();
-    scan(table, roles, options, 1, |chunk, rows| survey.take(chunk, rows, roles))?;
+    let mut segments =
+        roles.segment.as_ref().map(|column| SegmentSurvey::new(column, times_of(roles, options)));
+    scan(table, roles, options, 1, |chunk, rows| {
+        survey.take(chunk, rows, roles);
+        segments.iter_mut().for_each(|segments| segments.take(chunk));
+    })?;
     let (header, rows) = (survey.header().to_vec(), survey.rows());
     check_columns(&header, roles)?;
     if rows == 0 {
         return Err(BuildError::NoRows);
     }
-    let mut notes = Vec::new();
+    let segments = roles.segment.as_ref().zip(segments).map(|(column, segments)| {
+        segments.plan(survey.naming_of(column), options.segments_max.unwrap_or(SEGMENTS_MAX))
+    });
+    let mut notes = absent_ignored(&header, roles);
     let mut planned = survey.plan(roles, &mut notes)?;
     if planned.iter().any(|column| column.needs_names) {
         scan(table, roles, options, 2, |chunk, _| {
@@ -224,7 +242,7 @@ pub fn plan_table(table: &dyn Table, roles: &Roles, options: &BuildOptions<'_>) 
                 .for_each(|column| column.take_names(chunk));
         })?;
     }
-    let mut plan = Plan { columns: Vec::new(), header, rows, notes, sources: Vec::new() };
+    let mut plan = Plan { columns: Vec::new(), header, rows, notes, sources: Vec::new(), segments };
     for column in planned {
         plan.sources.push(column.source);
         plan.columns.push(column.shape(options.bins, &mut plan.notes)?);
@@ -240,7 +258,9 @@ fn scan(
     mut take: impl FnMut(&Chunk, u64),
 ) -> Result<(), BuildError> {
     let wanted = |name: &str| {
-        roles.timestamp.as_deref() == Some(name) || !matches!(watched(&Arc::from(name), roles), Ok(None))
+        let is_read_apart =
+            [&roles.timestamp, &roles.segment].iter().any(|role| role.as_deref() == Some(name));
+        is_read_apart || !matches!(watched(&Arc::from(name), roles), Ok(None))
     };
     let mut rows = 0;
     for chunk in table.scan(&wanted)? {
@@ -255,8 +275,8 @@ fn scan(
 }
 
 fn check_columns(header: &[Arc<str>], roles: &Roles) -> Result<(), BuildError> {
-    let named = [&roles.timestamp, &roles.prediction, &roles.label].into_iter().flatten();
-    let listed = [&roles.scores, &roles.ignore, &roles.features, &roles.categorical].into_iter().flatten();
+    let named = [&roles.timestamp, &roles.prediction, &roles.label, &roles.segment].into_iter().flatten();
+    let listed = [&roles.scores, &roles.features, &roles.categorical].into_iter().flatten();
     for name in named.chain(listed) {
         if !header.iter().any(|column| **column == **name) {
             let columns = header.iter().map(ToString::to_string).collect();
@@ -266,7 +286,22 @@ fn check_columns(header: &[Arc<str>], roles: &Roles) -> Result<(), BuildError> {
     Ok(())
 }
 
+/// A note for each column that is to be ignored and is not there: nothing is wrong with the baseline then,
+/// but the column that was meant may be watched under another spelling.
+fn absent_ignored(header: &[Arc<str>], roles: &Roles) -> Vec<String> {
+    let absent = roles.ignore.iter().filter(|name| !header.iter().any(|column| **column == ***name));
+    let columns: Vec<String> = header.iter().map(ToString::to_string).collect();
+    absent.map(|name| format!("there is no column `{name}` to ignore{}", hint(name, &columns))).collect()
+}
+
 fn check_one_role_each(roles: &Roles) -> Result<(), BuildError> {
+    if let Some(name) = roles.segment.as_ref().filter(|name| roles.timestamp.as_ref() == Some(name)) {
+        return Err(BuildError::TwoRoles {
+            name: name.clone(),
+            first: "the timestamp",
+            second: "the segment",
+        });
+    }
     let named = [
         ("the timestamp", roles.timestamp.as_slice()),
         ("the prediction", roles.prediction.as_slice()),

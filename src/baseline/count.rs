@@ -1,16 +1,19 @@
-//! Counts the rows of a table on shapes that are already known, all of them and by pane of event time.
+//! Counts the rows of a table on shapes that are already known: all of them, by pane of event time, and by
+//! segment.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Float64Array, StringArray};
+use arrow::array::{Array, Float64Array, StringArray};
 
-use super::Reference;
 use super::build::{BuildError, Watched};
+use super::extremes::Outermost;
 use super::naming::Naming;
-use super::read::{Cell, Cells, Chunk, Table};
-use crate::event::decode::TimestampUnit;
-use crate::event::{Names, Role, Span, Timestamp};
+use super::read::{Cells, Chunk, Table};
+use super::segment::{SegmentCounting, SegmentPlan};
+use super::times::Times;
+use super::{Extremes, Reference};
+use crate::event::{Names, Role, Timestamp};
 use crate::summary::{
     CategoricalSummary, CategoryIndex, ColumnSummary, Latency, ModelSummary, NumericScratch, NumericSummary,
     Rows, Shape,
@@ -19,8 +22,12 @@ use crate::summary::{
 /// Panes kept of the training rows' time, the newest.
 pub const PANES_MAX: usize = 4_096;
 
-/// What all panes may take; a very wide table keeps fewer of them. The service holds them as well.
-const PANES_BYTES_MAX: usize = 512 << 20;
+/// So many times fewer rows than a chunk has names are counted one by one.
+const FEW: usize = 4;
+
+/// What all panes may take; a very wide table keeps fewer of them. The service holds them as well. While a
+/// baseline is built, the panes of segments may take as much again.
+pub(super) const PANES_BYTES_MAX: usize = 512 << 20;
 
 /// The counts of a table on given columns.
 #[derive(Debug)]
@@ -40,7 +47,7 @@ pub struct Counted {
 /// [`BuildError::Read`] when the table cannot be read.
 pub fn count_table(table: &dyn Table, columns: Vec<Watched>) -> Result<Counted, BuildError> {
     let names: Vec<Arc<str>> = columns.iter().map(|column| Arc::clone(&column.spec.name)).collect();
-    let mut counting = Counting::new(columns, None);
+    let mut counting = Counting::new(columns, None, None);
     let mut header = table.header().map(|header| header.to_vec()).unwrap_or_default();
     let mut rows = 0;
     let wanted = |name: &str| names.iter().any(|column| **column == *name);
@@ -52,7 +59,7 @@ pub fn count_table(table: &dyn Table, columns: Vec<Watched>) -> Result<Counted, 
         rows += chunk.rows as u64;
         header.extend(chunk.header.iter().skip(header.len()).cloned());
     }
-    let (_, total, _) = counting.finish();
+    let Finished { total, .. } = counting.finish();
     Ok(Counted { rows, header, columns: total.columns })
 }
 
@@ -60,11 +67,20 @@ pub fn count_table(table: &dyn Table, columns: Vec<Watched>) -> Result<Counted, 
 pub(super) struct Counting {
     counter: Counter,
     total: ModelSummary,
-    panes: Option<Panes>,
+    timed: Option<Timed>,
+    segments: Option<SegmentCounting>,
+}
+
+/// What was counted.
+pub(super) struct Finished {
+    pub(super) columns: Vec<Watched>,
+    pub(super) total: ModelSummary,
+    pub(super) timed: Option<Timed>,
+    pub(super) segments: Option<SegmentCounting>,
 }
 
 /// What stays the same while rows are counted.
-struct Counter {
+pub(super) struct Counter {
     columns: Vec<Watched>,
     /// The index of a categorical column.
     indexes: Vec<Option<CategoryIndex>>,
@@ -72,12 +88,9 @@ struct Counter {
     names: Vec<u32>,
 }
 
-/// The rows' time cut into panes.
-pub(super) struct Panes {
-    source: usize,
-    pane: Span,
-    offset: Span,
-    unit: Option<TimestampUnit>,
+/// What the rows' time gives: panes, and the times of the outermost values.
+pub(super) struct Timed {
+    times: Times,
     panes: BTreeMap<Timestamp, ModelSummary>,
     panes_max: usize,
     untimed: u64,
@@ -85,17 +98,19 @@ pub(super) struct Panes {
     /// Panes that start before this were dropped.
     dropped_before: Option<Timestamp>,
     time_is_number: bool,
+    /// One entry a column; `None` where it is not numeric.
+    outermost: Vec<Option<Outermost>>,
 }
 
 /// A column's values of one chunk, ready to be counted by any selection of rows.
-enum Ready {
+pub(super) enum Ready {
     Numbers(Float64Array),
     Names { values: StringArray, keys: Vec<i32>, missing: Vec<bool> },
 }
 
 impl Counting {
-    /// A count on these columns, and by pane if that is wanted.
-    pub(super) fn new(columns: Vec<Watched>, panes: Option<Panes>) -> Self {
+    /// A count on these columns; by pane and by segment if that is wanted.
+    pub(super) fn new(columns: Vec<Watched>, times: Option<Times>, segments: Option<SegmentPlan>) -> Self {
         let indexes = columns
             .iter()
             .map(|column| match &column.shape {
@@ -105,27 +120,36 @@ impl Counting {
             .collect();
         let counter = Counter { columns, indexes, numeric: NumericScratch::default(), names: Vec::new() };
         let total = counter.empty();
-        let panes_max = (PANES_BYTES_MAX / bytes_of(&total)).clamp(1, PANES_MAX);
-        Self { total, counter, panes: panes.map(|panes| Panes { panes_max, ..panes }) }
+        let bytes = bytes_of(&total);
+        let panes_max = (PANES_BYTES_MAX / bytes).clamp(1, PANES_MAX);
+        let timed = times.map(|times| Timed::new(times, panes_max, &counter));
+        let segments = segments.map(|plan| SegmentCounting::new(plan, &counter, bytes, panes_max));
+        Self { counter, total, timed, segments }
     }
 
     /// Counts the rows of a chunk; `sources` says where in it each column is.
     pub(super) fn take(&mut self, chunk: &Chunk, sources: &[usize]) {
         let ready = self.counter.ready(chunk, sources);
         self.counter.count(&mut self.total, &ready, || 0..chunk.rows, chunk.rows);
-        if let Some(panes) = &mut self.panes {
-            panes.take(&mut self.counter, chunk, &ready);
+        let by_pane = match &mut self.timed {
+            Some(timed) => timed.take(&mut self.counter, chunk, &ready),
+            None => BTreeMap::new(),
+        };
+        if let Some(segments) = &mut self.segments {
+            segments.take(&mut self.counter, chunk, &ready, &by_pane);
         }
     }
 
-    /// The columns, the counts of all rows, and the panes.
-    pub(super) fn finish(self) -> (Vec<Watched>, ModelSummary, Option<Panes>) {
-        (self.counter.columns, self.total, self.panes)
+    /// What was counted.
+    pub(super) fn finish(self) -> Finished {
+        let Self { counter, total, timed, segments } = self;
+        Finished { columns: counter.columns, total, timed, segments }
     }
 }
 
 impl Counter {
-    fn empty(&self) -> ModelSummary {
+    /// A summary of nothing.
+    pub(super) fn empty(&self) -> ModelSummary {
         ModelSummary {
             rows: Rows::default(),
             latency: Latency::default(),
@@ -146,7 +170,8 @@ impl Counter {
             .collect()
     }
 
-    fn count<I: Iterator<Item = usize>>(
+    /// Adds the given rows, `number` of them, to a summary.
+    pub(super) fn count<I: Iterator<Item = usize>>(
         &mut self,
         summary: &mut ModelSummary,
         ready: &[Ready],
@@ -168,6 +193,13 @@ impl Counter {
                     let absent = rows().filter(|row| missing.get(*row).copied().unwrap_or(true)).count();
                     let there = rows().filter(|row| missing.get(*row) == Some(&false));
                     counts.anomalies.missing += absent as u64;
+                    if number < values.len() / FEW {
+                        // Looking through all names of the chunk would cost more than each row by itself.
+                        for key in there.filter_map(|row| usize::try_from(*keys.get(row)?).ok()) {
+                            CategoricalSummary::add(counts, categories, index, values.value(key), 1);
+                        }
+                        continue;
+                    }
                     let names = Names::new(values, keys);
                     CategoricalSummary::observe(counts, categories, index, names, there, &mut self.names);
                 }
@@ -184,16 +216,17 @@ impl Counter {
     }
 }
 
-impl Panes {
-    /// Panes of this length and offset by the time in column `source`.
-    pub(super) fn new(source: usize, (pane, offset): (Span, Span), unit: Option<TimestampUnit>) -> Self {
+impl Timed {
+    fn new(times: Times, panes_max: usize, counter: &Counter) -> Self {
+        let outermost = counter.columns.iter().map(|column| match column.shape {
+            Shape::Numeric(_) => Some(Outermost::default()),
+            Shape::Categorical(_) => None,
+        });
         Self {
-            source,
-            pane,
-            offset,
-            unit,
+            outermost: outermost.collect(),
+            times,
             panes: BTreeMap::new(),
-            panes_max: PANES_MAX,
+            panes_max,
             untimed: 0,
             over_limit: 0,
             dropped_before: None,
@@ -201,46 +234,56 @@ impl Panes {
         }
     }
 
-    fn take(&mut self, counter: &mut Counter, chunk: &Chunk, ready: &[Ready]) {
-        let cells = chunk.columns.get(self.source).unwrap_or(&Cells::Skipped);
-        let mut groups: BTreeMap<Timestamp, Vec<usize>> = BTreeMap::new();
-        for row in 0..chunk.rows {
-            let cell = cells.get(row);
-            match time_of(cell, self.unit) {
-                Some(time) => groups.entry(time.floor_to(self.pane, self.offset)).or_default().push(row),
-                None => {
-                    self.untimed += 1;
-                    self.time_is_number |= is_number(cell);
-                }
+    /// Counts the rows of a chunk and gives them by pane.
+    fn take(
+        &mut self,
+        counter: &mut Counter,
+        chunk: &Chunk,
+        ready: &[Ready],
+    ) -> BTreeMap<Timestamp, Vec<usize>> {
+        let times = self.times.of(chunk);
+        for (row, _) in times.iter().enumerate().filter(|(_, time)| time.is_none()) {
+            self.untimed += 1;
+            self.time_is_number = self.time_is_number || self.times.is_number(chunk, row);
+        }
+        for (outermost, values) in self.outermost.iter_mut().zip(ready) {
+            if let (Some(outermost), Ready::Numbers(numbers)) = (outermost, values) {
+                outermost.take(numbers, &times);
             }
         }
-        for (start, rows) in groups {
-            if self.dropped_before.is_some_and(|before| start < before) {
+        let by_pane = self.times.by_pane(&times);
+        for (start, rows) in &by_pane {
+            if self.dropped_before.is_some_and(|before| *start < before) {
                 self.over_limit += rows.len() as u64;
                 continue;
             }
-            let summary = self.panes.entry(start).or_insert_with(|| counter.empty());
+            let summary = self.panes.entry(*start).or_insert_with(|| counter.empty());
             counter.count(summary, ready, || rows.iter().copied(), rows.len());
             self.forget_oldest();
         }
+        by_pane
     }
 
     fn forget_oldest(&mut self) {
         while self.panes.len() > self.panes_max {
             if let Some((start, summary)) = self.panes.pop_first() {
                 self.over_limit += summary.rows.events;
-                self.dropped_before = self.dropped_before.max(Some(start + self.pane));
+                self.dropped_before = self.dropped_before.max(Some(start + self.times.pane));
             }
         }
     }
 
-    /// The panes.
+    /// The panes, and the outermost values of each column.
     ///
     /// # Errors
     /// [`BuildError::NoTime`] when no row's time could be read.
-    pub(super) fn finish(self, name: &str, notes: &mut Vec<String>) -> Result<Reference, BuildError> {
+    pub(super) fn finish(
+        self,
+        notes: &mut Vec<String>,
+    ) -> Result<(Reference, Vec<Option<Extremes>>), BuildError> {
+        let name = self.times.column;
         if self.panes.is_empty() {
-            return Err(BuildError::NoTime { name: name.to_owned(), numbers: self.time_is_number });
+            return Err(BuildError::NoTime { name, numbers: self.time_is_number });
         }
         if self.untimed > 0 {
             notes.push(format!("{} rows have no time in `{name}`: they are in no pane", self.untimed));
@@ -248,14 +291,16 @@ impl Panes {
         if self.over_limit > 0 {
             notes.push(format!(
                 "{} rows are older than the newest {} panes of {}: they are in no pane",
-                self.over_limit, self.panes_max, self.pane
+                self.over_limit, self.panes_max, self.times.pane
             ));
         }
-        Ok(Reference {
-            pane: self.pane,
+        let reference = Reference {
+            pane: self.times.pane,
             panes: self.panes.into_iter().collect(),
             rows_left_out: self.untimed + self.over_limit,
-        })
+        };
+        let extremes = self.outermost.into_iter().map(|column| column.map(Outermost::finish));
+        Ok((reference, extremes.collect()))
     }
 }
 
@@ -288,34 +333,4 @@ fn bytes_of(summary: &ModelSummary) -> usize {
         ColumnSummary::Categorical(names) => size_of::<CategoricalSummary>() + names.counts.heap_bytes(),
     });
     size_of::<ModelSummary>() + columns.sum::<usize>()
-}
-
-fn is_number(cell: Cell<'_>) -> bool {
-    match cell {
-        Cell::Number(_) => true,
-        Cell::Text(text) | Cell::Name(text) => text.trim().parse::<f64>().is_ok(),
-        _ => false,
-    }
-}
-
-fn time_of(cell: Cell<'_>, unit: Option<TimestampUnit>) -> Option<Timestamp> {
-    let micros = |number: f64| {
-        let scale = match unit? {
-            TimestampUnit::Seconds => 1e6,
-            TimestampUnit::Milliseconds => 1e3,
-            TimestampUnit::Microseconds => 1.0,
-            TimestampUnit::Rfc3339 => return None,
-        };
-        let micros = (number * scale).round();
-        (micros.abs() < 9e18).then_some(micros as i64).and_then(Timestamp::from_micros)
-    };
-    match cell {
-        Cell::Time(micros) => Timestamp::from_micros(micros),
-        Cell::Number(number) => micros(number),
-        Cell::Name(text) | Cell::Text(text) => {
-            let text = text.trim();
-            text.parse().ok().or_else(|| micros(text.parse().ok()?))
-        }
-        Cell::Missing | Cell::Boolean(_) | Cell::Foreign => None,
-    }
 }

@@ -3,13 +3,17 @@
 //! A gzip of two lines of JSON, so that an operator can look at one with `zcat`:
 //!
 //! ```text
-//! {"format":"driftline-baseline","version":1,"sha256":"…"}
-//! {"model":…,"version":…,"rows":…,"columns":[…],"counts":"…","reference":…,"notes":[…]}
+//! {"format":"driftline-baseline","version":2,"sha256":"…"}
+//! {"model":…,"version":…,"rows":…,"columns":[…],"counts":"…","reference":…,"segments":[…],"notes":[…]}
 //! ```
 //!
-//! `counts` and the reference panes are summaries in their own format, in base64. The hash is of the bytes
-//! of the second line; a reader checks it, and refuses a newer version.
+//! `counts` and the panes of the reference and of the segments are summaries in their own format, in base64.
+//! The hash is of the bytes of the second line; a reader checks it, and refuses a newer version.
+//!
+//! Version 1 had no segments, and its columns no extremes. Where there are none, version 2 does not write
+//! them either, so the same counts have the same id in both.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -22,7 +26,8 @@ use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Baseline, BaselineId, Column, Reference};
+use super::segment::SEGMENTS_LIMIT;
+use super::{Baseline, BaselineId, CELLS_MAX, Column, Extremes, Reference, Segment};
 use crate::event::{ColumnSpec, Span, Timestamp};
 use crate::summary::{CodecError, ColumnSummary, Latency, ModelSummary, Rows, Shape};
 
@@ -30,7 +35,7 @@ use crate::summary::{CodecError, ColumnSummary, Latency, ModelSummary, Rows, Sha
 const FORMAT: &str = "driftline-baseline";
 
 /// The version that is written.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Largest content that is read: a thousand columns with all panes stay far below.
 const CONTENT_BYTES_MAX: u64 = 1 << 30;
@@ -98,6 +103,8 @@ struct Content {
     columns: Vec<ContentColumn>,
     counts: String,
     reference: Option<ContentReference>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    segments: Vec<ContentSegment>,
     notes: Vec<String>,
 }
 
@@ -106,6 +113,8 @@ struct ContentColumn {
     #[serde(flatten)]
     spec: ColumnSpec,
     shape: Shape,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extremes: Option<Extremes>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -113,6 +122,13 @@ struct ContentReference {
     pane: Span,
     panes: Vec<(Timestamp, String)>,
     rows_left_out: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ContentSegment {
+    name: String,
+    total: String,
+    panes: Vec<(Timestamp, String)>,
 }
 
 impl Baseline {
@@ -217,7 +233,11 @@ impl Baseline {
             columns: self
                 .columns
                 .iter()
-                .map(|column| ContentColumn { spec: column.spec.clone(), shape: column.shape.clone() })
+                .map(|column| ContentColumn {
+                    spec: column.spec.clone(),
+                    shape: column.shape.clone(),
+                    extremes: column.extremes.clone(),
+                })
                 .collect(),
             counts: STANDARD.encode(counts.encode()),
             reference: self.reference.as_ref().map(|reference| ContentReference {
@@ -229,6 +249,7 @@ impl Baseline {
                     .collect(),
                 rows_left_out: reference.rows_left_out,
             }),
+            segments: self.segments.iter().map(ContentSegment::of).collect(),
             notes: self.notes.clone(),
         };
         // Finite numbers and string keys always serialise.
@@ -250,14 +271,74 @@ impl Content {
                 Some(Reference { pane, panes: panes.collect::<Result<_, String>>()?, rows_left_out })
             }
         };
-        let columns = self
-            .columns
-            .into_iter()
-            .zip(counts.columns)
-            .map(|(column, summary)| Column { spec: column.spec, shape: column.shape, summary, extremes: None })
-            .collect();
+        let segments = segments(self.segments, &shapes, self.rows, reference.as_ref())?;
+        let columns = self.columns.into_iter().zip(counts.columns).map(|(column, summary)| {
+            let ContentColumn { spec, shape, extremes } = column;
+            let fit = extremes.as_ref().is_none_or(|extremes| {
+                matches!(shape, Shape::Numeric(_)) && reference.is_some() && extremes.is_sound()
+            });
+            if fit {
+                Ok(Column { spec, shape, summary, extremes })
+            } else {
+                Err(format!("the extremes of `{}` are none", spec.name))
+            }
+        });
+        let columns = columns.collect::<Result<_, String>>()?;
         let Self { model, version, rows, notes, .. } = self;
-        Ok(Baseline { id, model, version, rows, columns, reference, segments: Vec::new(), notes })
+        Ok(Baseline { id, model, version, rows, columns, reference, segments, notes })
+    }
+}
+
+impl ContentSegment {
+    fn of(segment: &Segment) -> Self {
+        let panes = segment.encoded().iter().map(|(start, bytes)| (*start, STANDARD.encode(bytes)));
+        Self {
+            name: segment.name.clone(),
+            total: STANDARD.encode(segment.total.encode()),
+            panes: panes.collect(),
+        }
+    }
+
+    /// Checks the counts; the panes stay encoded.
+    fn into_segment(self, shapes: &[Shape], starts: &BTreeSet<Timestamp>) -> Result<Segment, String> {
+        let total = decode(&self.total, shapes)?;
+        let ascend = self.panes.is_sorted_by(|a, b| a.0 < b.0);
+        if !ascend || !self.panes.iter().all(|(start, _)| starts.contains(start)) {
+            return Err(format!("the panes of segment `{}` are not those of the reference", self.name));
+        }
+        let mut left = total.rows.events;
+        let panes = self.panes.into_iter().map(|(start, text)| {
+            let rows = decode(&text, shapes)?.rows.events;
+            left = left.checked_sub(rows).ok_or("a segment has fewer rows than its panes")?;
+            Ok((start, STANDARD.decode(text).map_err(|error| error.to_string())?.into_boxed_slice()))
+        });
+        let panes = panes.collect::<Result<_, String>>()?;
+        Ok(Segment::from_encoded(self.name, total, panes))
+    }
+}
+
+/// The segments, sorted by name, with no more rows and panes than there can be.
+fn segments(
+    found: Vec<ContentSegment>,
+    shapes: &[Shape],
+    rows: u64,
+    reference: Option<&Reference>,
+) -> Result<Vec<Segment>, String> {
+    let panes: usize = found.iter().map(|segment| segment.panes.len()).sum();
+    if found.len() > SEGMENTS_LIMIT + 1 || panes > CELLS_MAX {
+        return Err("it has more segments than there can be".to_owned());
+    }
+    if !found.is_sorted_by(|a, b| a.name < b.name) {
+        return Err("its segments are not sorted by name".to_owned());
+    }
+    let starts = reference.iter().flat_map(|reference| &reference.panes).map(|(start, _)| *start).collect();
+    let read = found.into_iter().map(|segment| segment.into_segment(shapes, &starts));
+    let segments: Vec<Segment> = read.collect::<Result<_, String>>()?;
+    let together = segments.iter().try_fold(0_u64, |sum, segment| sum.checked_add(segment.rows()));
+    if together.is_some_and(|together| together <= rows) {
+        Ok(segments)
+    } else {
+        Err("its segments have more rows than all of it".to_owned())
     }
 }
 

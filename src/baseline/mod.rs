@@ -17,6 +17,7 @@ pub mod read;
 mod sample;
 mod segment;
 mod survey;
+mod times;
 
 pub use build::{BuildError, BuildOptions, Plan, Progress, Roles, Watched, build_table, plan_table};
 pub use count::{Counted, PANES_MAX, count_table};
@@ -24,7 +25,7 @@ pub use extremes::{EXTREMES_MAX, Extreme, Extremes};
 pub use file::BaselineError;
 pub use grid::BINS;
 pub use naming::Naming;
-pub use segment::Segment;
+pub use segment::{CELLS_MAX, SEGMENTS_MAX, Segment};
 pub use survey::{RARE_MAX, TOP_MAX};
 
 use std::fmt;

@@ -97,6 +97,12 @@ impl Survey {
         self.rows += chunk.rows as u64;
     }
 
+    /// How the text of a column becomes names; ask before the columns are decided on.
+    pub(super) fn naming_of(&self, column: &str) -> Naming {
+        let place = self.header.iter().position(|name| **name == *column);
+        place.and_then(|place| self.profiles.get(place)).map_or(Naming::AsWritten, Profile::naming)
+    }
+
     /// Decides what each watched column is; the survey is then empty.
     ///
     /// # Errors
@@ -189,6 +195,10 @@ impl Profile {
         self.name(cell);
     }
 
+    fn naming(&self) -> Naming {
+        Naming::of_column(self.numbers, self.booleans, self.names - self.booleans)
+    }
+
     fn plan(self, source: usize, name: Arc<str>, role: Role, notes: &mut Vec<String>) -> Planned {
         let is_class =
             matches!(role, Role::Prediction | Role::Label) && self.classes.is_some() && self.numbers > 0;
@@ -207,15 +217,15 @@ impl Profile {
         }
         // Numbers were not counted as names on the way, for most columns of numbers have too many.
         let needs_names = kind == ColumnKind::Categorical && !self.is_forced && self.numbers > 0;
+        let naming = self.naming();
         let names = if needs_names || numeric { self.found.anew() } else { self.found };
-        let naming = Naming::of_column(self.numbers, self.booleans, self.names - self.booleans);
         let spec = ColumnSpec { name, role, kind };
         Planned { source, spec, naming, sample: self.sample, names, needs_names }
     }
 }
 
 /// Counts of names, bounded.
-struct NameCounts {
+pub(super) struct NameCounts {
     counts: HashMap<String, u64>,
     is_open: bool,
     /// What these names take, and what those of all columns do.
@@ -225,7 +235,7 @@ struct NameCounts {
 
 impl NameCounts {
     /// No names yet; those of all columns share what memory there is.
-    fn within(bytes_of_all: &Rc<Shared<usize>>) -> Self {
+    pub(super) fn within(bytes_of_all: &Rc<Shared<usize>>) -> Self {
         let bytes_of_all = Rc::clone(bytes_of_all);
         Self { counts: HashMap::new(), is_open: false, bytes: 0, bytes_of_all }
     }
@@ -255,15 +265,20 @@ impl NameCounts {
         self.counts.insert(name.to_owned(), times);
     }
 
+    /// Whether there were more names than could be counted.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
     /// Counts a value; text as it stands, since how it is to be written is not yet known.
-    fn take(&mut self, cell: Cell<'_>) {
+    pub(super) fn take(&mut self, cell: Cell<'_>) {
         if let Some(name) = Naming::AsWritten.name(cell) {
             self.add(&name, 1);
         }
     }
 
     /// The same counts with text written as the column's naming says.
-    fn renamed(self, naming: Naming) -> HashMap<String, u64> {
+    pub(super) fn renamed(self, naming: Naming) -> HashMap<String, u64> {
         if naming == Naming::AsWritten {
             return self.counts;
         }

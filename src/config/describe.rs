@@ -175,12 +175,14 @@ fn model(config: &Config, model: &Model, detail: Detail) -> Value {
         "versions_max": model.versions_max,
         "training": {
             "timestamp": model.training.timestamp,
+            "timestamp_unit": model.training.timestamp_unit,
             "prediction": model.training.prediction,
             "scores": model.training.scores,
             "label": model.training.label,
             "ignore": model.training.ignore,
             "features": model.training.features,
             "categorical": model.training.categorical,
+            "segment": model.training.segment,
         },
     })
 }

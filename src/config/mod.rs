@@ -39,7 +39,7 @@ pub use describe::describe;
 pub use document::{Key, Section};
 pub use error::{ConfigErrors, Mistake};
 
-use crate::event::decode::Field;
+use crate::event::decode::{Field, TimestampUnit};
 use crate::notify::ChannelSettings;
 use crate::source::{KafkaSettings, Stream};
 use crate::{incident, verdict, window};
@@ -121,6 +121,8 @@ pub struct Model {
 pub struct Training {
     /// Event time.
     pub timestamp: Option<String>,
+    /// How it is written, if it is a number.
+    pub timestamp_unit: Option<TimestampUnit>,
     /// The model's decision.
     pub prediction: Option<String>,
     /// Scores.
@@ -133,6 +135,8 @@ pub struct Training {
     pub features: Vec<String>,
     /// Columns of numbers that are names.
     pub categorical: Vec<String>,
+    /// The column by whose values the rows are also counted apart.
+    pub segment: Option<String>,
 }
 
 /// What a configuration is read for, and so what must be there beside the file.

@@ -7,6 +7,7 @@ use super::channel::Declared;
 use super::document::{Item, Section, Table, closest, key, quoted};
 use super::{Model, Training};
 use crate::event::Span;
+use crate::event::decode::TimestampUnit;
 use crate::{incident, verdict, window};
 
 /// The keys of `[[model]]`.
@@ -78,12 +79,14 @@ pub(super) static TRAINING: Section = Section {
     repeated: false,
     keys: &[
         key("timestamp", "column of the event time"),
+        key("timestamp_unit", "what a timestamp that is a number counts: \"s\", \"ms\" or \"us\" since 1970"),
         key("prediction", "column of the model's decision"),
         key("scores", "columns of the scores"),
         key("label", "column of what turned out to be true"),
         key("ignore", "columns that are not watched"),
         key("features", "the only features; all other columns if empty"),
         key("categorical", "columns of numbers that are names"),
+        key("segment", "column by whose values the rows are also counted apart"),
     ],
 };
 
@@ -374,26 +377,46 @@ fn retrain(table: &Table<'_>, channels: &[Declared]) -> Option<incident::Retrain
 
 fn training(table: &Table<'_>) -> Option<Training> {
     let timestamp = table.maybe("timestamp", Item::name);
+    let timestamp_unit = table.maybe("timestamp_unit", |item| {
+        item.choice(&[
+            ("s", TimestampUnit::Seconds),
+            ("ms", TimestampUnit::Milliseconds),
+            ("us", TimestampUnit::Microseconds),
+        ])
+    });
     let prediction = table.maybe("prediction", Item::name);
     let scores = table.or("scores", Vec::new(), Item::names);
     let label = table.maybe("label", Item::name);
     let ignore = table.or("ignore", Vec::new(), Item::names);
     let features = table.or("features", Vec::new(), Item::names);
     let categorical = table.or("categorical", Vec::new(), Item::names);
+    let segment = table.maybe("segment", |item| segment(item, table));
     let one_role_each = check_roles(table);
     let training = Training {
         timestamp: timestamp?,
+        timestamp_unit: timestamp_unit?,
         prediction: prediction?,
         scores: scores?,
         label: label?,
         ignore: ignore?,
         features: features?,
         categorical: categorical?,
+        segment: segment?,
     };
     one_role_each.then_some(training)
 }
 
-/// A column has one role. `categorical` is none: it says how a column is counted.
+/// The segment column may have any role but the timestamp's, of which every value would be a segment.
+fn segment(item: &Item<'_>, table: &Table<'_>) -> Option<String> {
+    let column = item.name()?;
+    if table.get("timestamp").and_then(|timestamp| timestamp.as_str()) == Some(column.as_str()) {
+        let message = format!("the column {} is in `timestamp` and in `segment`", quoted(&column));
+        return item.refuse(message, "name a column of few values".to_owned());
+    }
+    Some(column)
+}
+
+/// A column has one role. `categorical` and `segment` are none: they say how a column is counted.
 fn check_roles(table: &Table<'_>) -> bool {
     let mut role_of: BTreeMap<&str, &'static str> = BTreeMap::new();
     let mut right = true;

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{build_failure, file_failure};
 use crate::baseline::read::{Format, Size, Spool, Table, TableFile};
-use crate::baseline::{Baseline, BuildError, BuildOptions, Progress, Roles, build_table};
+use crate::baseline::{Baseline, BuildError, BuildOptions, Progress, Roles, Segment, build_table};
 use crate::cli::{Failure, model_of};
 use crate::config::{self, Model, Purpose, Training};
 use crate::event::decode::TimestampUnit;
@@ -63,6 +63,10 @@ pub struct Args {
     /// A column of numbers that are names; may be repeated.
     #[arg(long, value_name = "COLUMN")]
     categorical: Vec<String>,
+    /// The column by whose values the rows are also counted apart; it stays a feature unless it is something
+    /// else.
+    #[arg(long, value_name = "COLUMN")]
+    segment: Option<String>,
     /// Length of the panes that rows with a time are cut into; 1h without a configuration.
     #[arg(long, value_name = "DURATION", value_parser = pane)]
     pane: Option<Span>,
@@ -99,20 +103,20 @@ fn format(text: &str) -> Result<(Format, bool), String> {
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let model = args.model()?;
     let roles = args.roles(model.as_ref().map(|model| &model.training));
-    let panes = args.panes(&roles, model.as_ref())?;
+    let options = args.options(&roles, model.as_ref())?;
     let built = match (&args.format, args.input.as_os_str() == "-") {
         (None, true) => {
             return Err(Failure::operator("standard input has no name that says its format: add --format"));
         }
-        (Some((format, gzip)), true) => args.build_standard_input(*format, *gzip, &roles, panes)?,
+        (Some((format, gzip)), true) => args.build_standard_input(*format, *gzip, &roles, options)?,
         (Some((format, gzip)), false) => {
             let table = TableFile::open_as(&args.input, *format, *gzip);
-            args.build(table.map_err(BuildError::from), &roles, panes)
+            args.build(table.map_err(BuildError::from), &roles, options)
                 .map_err(|error| build_failure(&error))?
         }
         (None, false) => {
             let table = TableFile::open(&args.input).map_err(BuildError::from);
-            args.build(table, &roles, panes).map_err(|error| build_failure(&error))?
+            args.build(table, &roles, options).map_err(|error| build_failure(&error))?
         }
     };
     let name = args.model.clone().or(model.map(|model| model.name));
@@ -142,9 +146,20 @@ impl Args {
             ignore: many(&self.ignore, training.ignore),
             features: many(&self.feature, training.features),
             categorical: many(&self.categorical, training.categorical),
-            segment: None,
+            segment: one(&self.segment, training.segment),
             plain: false,
         }
+    }
+
+    fn options(&self, roles: &Roles, model: Option<&Model>) -> Result<BuildOptions<'static>, Failure> {
+        let panes = self.panes(roles, model)?;
+        let configured = model.and_then(|model| model.training.timestamp_unit);
+        Ok(BuildOptions {
+            panes,
+            timestamp_unit: self.timestamp_unit.or(configured),
+            segments_max: model.map(|model| model.segments_max),
+            ..BuildOptions::default()
+        })
     }
 
     /// Length and offset of the panes, if the rows have a time.
@@ -167,17 +182,12 @@ impl Args {
         &self,
         table: Result<TableFile, BuildError>,
         roles: &Roles,
-        panes: Option<(Span, Span)>,
+        options: BuildOptions<'_>,
     ) -> Result<Baseline, BuildError> {
         let table = table?;
         let bar = Bar::new(table.size());
         let progress = |progress| bar.show(progress);
-        let options = BuildOptions {
-            panes,
-            timestamp_unit: self.timestamp_unit,
-            bins: None,
-            progress: Some(&progress),
-        };
+        let options = BuildOptions { progress: Some(&progress), ..options };
         let built = build_table(&table, roles, &options);
         bar.0.finish_and_clear();
         built
@@ -189,7 +199,7 @@ impl Args {
         format: Format,
         gzip: bool,
         roles: &Roles,
-        panes: Option<(Span, Span)>,
+        options: BuildOptions<'_>,
     ) -> Result<Baseline, Failure> {
         let directory = self.output.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
@@ -197,7 +207,7 @@ impl Args {
             Failure::other(format!("cannot copy standard input into {}: {error}", directory.display()))
         })?;
         let table = TableFile::open_as(spool.path(), format, gzip).map_err(BuildError::from);
-        self.build(table, roles, panes).map_err(|error| {
+        self.build(table, roles, options).map_err(|error| {
             let Failure { message, code } = build_failure(&error);
             Failure { message: message.replace(&spool.path().display().to_string(), "standard input"), code }
         })
@@ -238,6 +248,10 @@ fn report(baseline: &Baseline, path: &Path, out: &mut dyn Write) -> io::Result<(
     )?;
     if let Some(reference) = &baseline.reference {
         writeln!(out, "  panes    {} of {}", reference.panes.len(), reference.pane)?;
+    }
+    if !baseline.segments.is_empty() {
+        let rows: u64 = baseline.segments.iter().map(Segment::rows).sum();
+        writeln!(out, "  segments {}, with {rows} rows", baseline.segments.len())?;
     }
     baseline.notes.iter().try_for_each(|note| writeln!(out, "  note: {note}"))
 }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::file_failure;
-use crate::baseline::{Baseline, Column, Reference};
+use crate::baseline::{Baseline, Column, Reference, Segment};
 use crate::cli::text::{aligned, number, optional, percent, plain};
 use crate::cli::{Failure, model_of};
 use crate::config::{self, Purpose};
@@ -247,8 +247,14 @@ fn as_json(baseline: &Baseline, windows: &[Windows]) -> Value {
         "rows": baseline.rows,
         "columns": baseline.columns.iter().map(column_as_json).collect::<Vec<_>>(),
         "reference": reference,
+        "segments": baseline.segments.iter().map(|segment| segment_as_json(segment, baseline.rows)).collect::<Vec<_>>(),
         "notes": baseline.notes,
     })
+}
+
+fn segment_as_json(segment: &Segment, of: u64) -> Value {
+    let rows = segment.rows();
+    json!({ "name": segment.name, "rows": rows, "share": share(rows, of), "panes": segment.panes_len() })
 }
 
 fn windows_as_json(windows: &Windows) -> Value {
@@ -322,11 +328,30 @@ fn write_text(baseline: &Baseline, windows: &[Windows], out: &mut dyn Write) -> 
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(baseline.columns.iter().map(column_as_row));
     out.write_all(aligned(&rows, &[false, false, false, true, true, true]).as_bytes())?;
+    writeln!(out)?;
+    write_segments(baseline, out)?;
     let Some(reference) = &baseline.reference else { return Ok(()) };
     writeln!(out)?;
     let (panes, pane) = (reference.panes.len(), reference.pane);
     writeln!(out, "{panes} panes of {pane}, {} rows in none", reference.rows_left_out)?;
     windows.iter().try_for_each(|windows| write_windows(windows, out))
+}
+
+/// The segments, the one with most rows first.
+fn write_segments(baseline: &Baseline, out: &mut dyn Write) -> io::Result<()> {
+    let mut segments: Vec<&Segment> = baseline.segments.iter().collect();
+    if segments.is_empty() {
+        return writeln!(out, "no segments");
+    }
+    segments.sort_by_key(|segment| std::cmp::Reverse(segment.rows()));
+    let mut rows = vec![["segment", "rows", "share", "panes"].map(str::to_owned).to_vec()];
+    rows.extend(segments.iter().map(|segment| {
+        let share = percent(share(segment.rows(), baseline.rows));
+        vec![plain(&segment.name), segment.rows().to_string(), share, segment.panes_len().to_string()]
+    }));
+    let named: u64 = segments.iter().map(|segment| segment.rows()).sum();
+    out.write_all(aligned(&rows, &[false, true, true, true]).as_bytes())?;
+    writeln!(out, "{} rows in no segment", baseline.rows.saturating_sub(named))
 }
 
 fn write_windows(windows: &Windows, out: &mut dyn Write) -> io::Result<()> {

@@ -1,11 +1,29 @@
 //! The training rows of one value of the segment column: all of them, and by pane of event time.
 //!
+//! `survey.rs` chooses the values that are told apart, `count.rs` counts their rows.
+//!
 //! A segment that is by nature different from the whole must be compared with its own training rows. Panes
 //! of segments are many and sparse, so they are kept encoded, which takes a few bytes for each bin that
 //! holds a row, and decoded when they are asked for.
 
+mod count;
+mod survey;
+
+pub(super) use count::SegmentCounting;
+pub(super) use survey::{SegmentPlan, SegmentSurvey};
+
+use super::count::PANES_MAX;
 use crate::event::Timestamp;
 use crate::summary::ModelSummary;
+
+/// Segments told apart if nothing else is said.
+pub const SEGMENTS_MAX: usize = 100;
+
+/// Segments told apart whatever is said.
+pub(super) const SEGMENTS_LIMIT: usize = 10_000;
+
+/// Panes of all segments together. Over it the smallest segments keep their totals only.
+pub const CELLS_MAX: usize = 4 * PANES_MAX;
 
 /// The training rows of one segment.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,5 +69,19 @@ impl Segment {
     /// Number of panes.
     pub fn panes_len(&self) -> usize {
         self.panes.len()
+    }
+
+    /// A segment from a file; whoever reads it has decoded the panes and checked them.
+    pub(super) fn from_encoded(
+        name: String,
+        total: ModelSummary,
+        panes: Vec<(Timestamp, Box<[u8]>)>,
+    ) -> Self {
+        Self { name, total, panes }
+    }
+
+    /// Start and encoded counts of each pane.
+    pub(super) fn encoded(&self) -> &[(Timestamp, Box<[u8]>)] {
+        &self.panes
     }
 }
