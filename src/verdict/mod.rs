@@ -13,6 +13,7 @@
 
 mod budget;
 mod decide;
+pub mod online_fdr;
 
 pub use budget::{alpha_per_window, clear_level};
 pub use decide::{WindowSample, decide};
