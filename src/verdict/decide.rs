@@ -129,7 +129,7 @@ fn judge(column: &Column, current: &ColumnSummary, floors: &Floors) -> Judged {
 }
 
 /// Labels arrive late or never by their nature, so their absence is no drift.
-fn may_alarm(test: &DriftTest, role: Role) -> bool {
+pub(super) fn may_alarm(test: &DriftTest, role: Role) -> bool {
     test.alarms && !(role == Role::Label && test.name == "missing")
 }
 

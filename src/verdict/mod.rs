@@ -11,6 +11,7 @@
 //! Invariant: the expected number of false alarms of a model is at most the budget, over all columns,
 //! segments, tests and window lengths together, as long as rows are independent.
 
+pub mod blind_spots;
 mod budget;
 mod decide;
 pub mod online_fdr;
