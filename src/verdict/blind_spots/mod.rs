@@ -32,7 +32,7 @@ use serde::Serialize;
 use super::{Floors, Settings};
 use crate::baseline::{Baseline, Column};
 use crate::drift::TESTS;
-use crate::event::{ColumnKind, Role};
+use crate::event::{ColumnKind, Role, Span};
 use crate::summary::{ColumnSummary, Shape};
 
 /// The probability with which the changes given are seen.
@@ -46,6 +46,18 @@ const STEPS: u32 = 34;
 pub struct Traffic {
     /// Rows of one window.
     pub rows: f64,
+}
+
+impl Traffic {
+    /// What windows of this length held in the training data, on average over the time from the first to the
+    /// last pane with rows. `None` if the training file named no timestamps.
+    pub fn of_training(baseline: &Baseline, length: Span) -> Option<Self> {
+        let reference = baseline.reference.as_ref()?;
+        let (first, last) = (reference.panes.first()?, reference.panes.last()?);
+        let rows: f64 = reference.panes.iter().map(|(_, summary)| summary.n() as f64).sum();
+        let span = (last.0 - first.0).as_secs_f64() + reference.pane.as_secs_f64();
+        (span > 0.0).then(|| Self { rows: rows * length.as_secs_f64() / span })
+    }
 }
 
 /// What an alarm of a column needs.

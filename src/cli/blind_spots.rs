@@ -1,0 +1,125 @@
+//! What `driftline check` says of changes that a model's windows are too small to show.
+//!
+//! The rows of a window are taken from the training file's own timestamps; without them a few sizes stand
+//! for what traffic there may be.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::text::{aligned, number, optional, percent};
+use crate::baseline::Baseline;
+use crate::config::Model;
+use crate::event::Span;
+use crate::verdict::alpha_per_window;
+use crate::verdict::blind_spots::{BlindSpot, Traffic, blind_spots};
+
+/// Rows of a window where the training file has no timestamps.
+const ROWS_ASSUMED: [f64; 3] = [1_000.0, 10_000.0, 100_000.0];
+/// Columns of a table for people: the blindest.
+const COLUMNS_SHOWN: usize = 10;
+/// Baselines of a model that are looked at; versions of one model rarely differ in what they show.
+const BASELINES_MAX: usize = 3;
+
+/// The blind spots of one baseline in windows of one length.
+#[derive(Debug, Serialize)]
+pub(super) struct Table {
+    baseline: PathBuf,
+    length: Span,
+    rows: f64,
+    /// Whether `rows` is assumed, for want of timestamps in the training file.
+    assumed: bool,
+    alpha: f64,
+    columns: Vec<BlindSpot>,
+}
+
+/// The tables of a model: for each of its baselines, window length and traffic, the blindest column first.
+/// A baseline that cannot be read has none; `check` says elsewhere what is wrong with it.
+pub(super) fn tables(model: &Model, baselines: &[PathBuf]) -> Vec<Table> {
+    let read = baselines.iter().take(BASELINES_MAX);
+    let read = read.filter_map(|path| Some((path, Baseline::read(path).ok()?)));
+    let windows = &model.windows.windows;
+    let mut tables = Vec::new();
+    for (path, baseline) in read {
+        for window in windows {
+            let alpha = alpha_per_window(model.verdict.budget, window.slide, windows.len());
+            let (traffic, assumed) = traffic(&baseline, window.length);
+            tables.extend(traffic.into_iter().map(|traffic| Table {
+                baseline: path.clone(),
+                length: window.length,
+                rows: traffic.rows,
+                assumed,
+                alpha,
+                columns: blind_spots(&baseline, traffic, &model.verdict, alpha),
+            }));
+        }
+    }
+    tables
+}
+
+fn traffic(baseline: &Baseline, length: Span) -> (Vec<Traffic>, bool) {
+    match Traffic::of_training(baseline, length) {
+        Some(traffic) => (vec![traffic], false),
+        None => (ROWS_ASSUMED.map(|rows| Traffic { rows }).to_vec(), true),
+    }
+}
+
+/// The tables for people, a line each. Where the rows are assumed, only those of the length with the smallest
+/// share of the budget are shown: the other lengths see slightly more.
+pub(super) fn lines(tables: &[Table]) -> Vec<String> {
+    let strictest = tables.iter().map(|table| table.alpha).fold(f64::INFINITY, f64::min);
+    let mut shown: Vec<&Table> = Vec::new();
+    for table in tables.iter().filter(|table| !table.assumed || table.alpha <= strictest) {
+        let is_new = |other: &&Table| other.baseline != table.baseline || other.rows != table.rows;
+        if !table.assumed || shown.iter().all(is_new) {
+            shown.push(table);
+        }
+    }
+    let mut lines = Vec::new();
+    let mut named = None;
+    for table in shown {
+        if tables.iter().any(|other| other.baseline != table.baseline) && named != Some(&table.baseline) {
+            lines.push(format!("of {}", table.baseline.display()));
+            named = Some(&table.baseline);
+        }
+        lines.extend(one(table));
+    }
+    lines
+}
+
+fn one(table: &Table) -> Vec<String> {
+    let (rows, length) = (table.rows, table.length);
+    let origin = if table.assumed { "if it has so many" } else { "as in the training data" };
+    let mut lines = vec![format!("{rows:.0} rows in {length}, {origin}")];
+    let reason = table.columns.first().and_then(|spot| spot.reason.as_ref());
+    let is_the_same = table.columns.iter().all(|spot| spot.reason.as_ref() == reason);
+    if let Some(reason) = reason.filter(|_| is_the_same) {
+        lines.push(format!("  nothing is seen: {reason}"));
+        return lines;
+    }
+    let head =
+        ["column", "mean shift in sd", "mean shift", "share", "missing", ""].map(str::to_owned).to_vec();
+    let cells = table.columns.iter().take(COLUMNS_SHOWN).map(row);
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(cells).collect();
+    let text = aligned(&rows, &[false, true, true, true, true]);
+    lines.extend(text.lines().map(|line| format!("  {line}")));
+    if let Some(more) = table.columns.len().checked_sub(COLUMNS_SHOWN).filter(|more| *more > 0) {
+        lines.push(format!("  and {more} more columns that show smaller changes"));
+    }
+    lines
+}
+
+fn row(spot: &BlindSpot) -> Vec<String> {
+    let missing = spot.missing_rate.map_or_else(
+        || "-".to_owned(),
+        |rate| format!("{} to {}", percent(rate.training), percent(rate.seen_at)),
+    );
+    vec![
+        spot.column.to_string(),
+        optional(spot.mean_shift_sd),
+        optional(spot.mean_shift),
+        spot.share_shift.map_or_else(|| "-".to_owned(), percent),
+        missing,
+        spot.reason.clone().unwrap_or_default(),
+    ]
+}
