@@ -6,9 +6,13 @@ use std::sync::LazyLock;
 
 use driftline::baseline::{self, Baseline, BuildOptions, Column, Roles};
 use driftline::drift::{EffectUnit, Pair, TESTS};
-use driftline::summary::{Anomalies, CategoricalSummary, ColumnSummary, Counts, NumericSummary, Shape};
+use driftline::event::{ColumnKind, ColumnSpec, Role};
+use driftline::summary::{
+    Anomalies, CategoricalSummary, Categories, ColumnSummary, Counts, FixedPoint, Grid, NumericSummary, Shape,
+};
 use driftline::verdict::blind_spots::{BlindSpot, Needed, Traffic, blind_spot, blind_spots};
 use driftline::verdict::{Floors, Settings};
+use proptest::prelude::*;
 
 /// Numbers in (0, 1), the same on every machine (SplitMix64).
 struct Random(u64);
@@ -169,6 +173,20 @@ fn at_the_shift_given_four_windows_of_five_alarm() {
 }
 
 #[test]
+fn at_the_shift_given_four_windows_of_five_alarm_on_a_strict_budget_without_floors() {
+    let floors = Floors { cumulative_share: 0.0, share: 0.0, rate: 0.0, standard_deviations: 0.0 };
+    let strict = Needed { floors, ..needed(-18.0) };
+    let rows = 2_000;
+    for world in &WORLDS {
+        let column = column(&BASELINE, world.name);
+        let spot = spot(column, rows + rows / 49, strict);
+        let shift = spot.mean_shift.unwrap_or_else(|| panic!("{}: {spot:?}", world.name));
+        let [up, down] = [shift, -shift].map(|shift| power(column, world, shift, rows, &strict, 200));
+        assert!((0.72..=0.88).contains(&up.min(down)), "{}: {shift} {up} {down}", world.name);
+    }
+}
+
+#[test]
 fn at_the_missing_rate_given_four_windows_of_five_alarm() {
     let baseline = &*BASELINE;
     let column = column(baseline, "normal");
@@ -265,4 +283,69 @@ fn the_blindest_column_comes_first_and_every_column_comes() {
     assert_eq!(spots.len(), baseline.columns.len());
     let shifts: Vec<f64> = spots.iter().filter_map(|spot| spot.mean_shift_sd).collect();
     assert!(shifts.is_sorted_by(|a, b| a >= b), "{shifts:?}");
+}
+
+fn count() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => Just(0), 4 => 0u64..50, 2 => 0u64..1_000_000, 1 => 0u64..1_000_000_000_000]
+}
+
+fn numeric_column() -> impl Strategy<Value = Column> {
+    let edge = prop_oneof![
+        4 => (-50i32..50).prop_map(f64::from),
+        2 => -1e3..1e3f64,
+        1 => prop_oneof![Just(f64::MAX), Just(-f64::MAX), Just(1e-300), Just(1e300)],
+    ];
+    let edges = prop::collection::vec((edge, any::<bool>()), 0..40);
+    let edges = edges.prop_map(|edges| {
+        let with_points = |(edge, is_point): (f64, bool)| [Some(edge), is_point.then_some(edge.next_down())];
+        let mut edges: Vec<f64> = edges.into_iter().flat_map(with_points).flatten().collect();
+        edges.retain(|edge| edge.is_finite());
+        edges.sort_by(f64::total_cmp);
+        edges.dedup_by(|right, left| left >= right);
+        edges
+    });
+    edges.prop_flat_map(|edges| {
+        let grid = Grid::try_new(edges, FixedPoint { centre: 0.0, scale: 1.0 }).expect("edges ascend");
+        let counts = prop::collection::vec(count(), grid.bins());
+        (counts, count(), count()).prop_map(move |(counts, missing, positive_infinity)| {
+            let anomalies = Anomalies { missing, positive_infinity, ..Anomalies::default() };
+            let (counts, empty) = (Counts::from_wide(counts), NumericSummary::empty(&grid));
+            let summary = ColumnSummary::Numeric(NumericSummary { counts, anomalies, ..empty });
+            let spec = ColumnSpec { name: "x".into(), role: Role::Feature, kind: ColumnKind::Numeric };
+            Column { spec, shape: Shape::Numeric(grid.clone()), summary }
+        })
+    })
+}
+
+fn categorical_column() -> impl Strategy<Value = Column> {
+    (0usize..8, 0usize..3, any::<bool>()).prop_flat_map(|(names, buckets, open)| {
+        let top = (0..names).map(|name| name.to_string()).collect();
+        let categories = Categories { top, buckets, rare: vec![1; buckets], open, rare_singletons: None };
+        prop::collection::vec(count(), categories.len()).prop_map(move |counts| {
+            let empty = CategoricalSummary::empty(&categories);
+            let summary = CategoricalSummary { counts: Counts::from_wide(counts), ..empty };
+            let spec = ColumnSpec { name: "x".into(), role: Role::Feature, kind: ColumnKind::Categorical };
+            let shape = Shape::Categorical(categories.clone());
+            Column { spec, shape, summary: ColumnSummary::Categorical(summary) }
+        })
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_counts_a_change_is_a_positive_number_or_has_a_reason(
+        column in prop_oneof![numeric_column(), categorical_column()],
+        rows in prop_oneof![0.0..200.0f64, 1e3..1e6f64, Just(1e12), Just(f64::INFINITY)],
+        log_p in prop_oneof![-30.0..0.5f64, -1000.0..0.0f64, Just(f64::NAN)],
+    ) {
+        let spot = blind_spot(&column, Traffic { rows }, Needed { rows_min: 1, ..needed(log_p) });
+        for change in [spot.mean_shift, spot.mean_shift_sd, spot.share_shift].into_iter().flatten() {
+            prop_assert!(change.is_finite() && change > 0.0, "{spot:?}");
+        }
+        if let Some(rate) = spot.missing_rate {
+            prop_assert!(rate.training < rate.seen_at && rate.seen_at <= 1.0, "{spot:?}");
+        }
+        let is_told = spot.mean_shift.or(spot.share_shift).is_some();
+        prop_assert!(is_told != spot.reason.is_some(), "{spot:?}");
+    }
 }

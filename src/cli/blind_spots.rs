@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::text::{aligned, number, optional, percent};
+use super::text::{aligned, optional, percent};
 use crate::baseline::Baseline;
 use crate::config::Model;
 use crate::event::Span;
@@ -122,4 +122,48 @@ fn row(spot: &BlindSpot) -> Vec<String> {
         missing,
         spot.reason.clone().unwrap_or_default(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(baseline: &str, hours: i64, rows: f64, assumed: bool) -> Table {
+        let spot = |index: usize| BlindSpot {
+            column: format!("column_{index}").into(),
+            mean_shift_sd: Some(0.5),
+            mean_shift: Some(5.0),
+            missing_rate: None,
+            share_shift: None,
+            reason: (rows < 50.0).then(|| "too few".to_owned()),
+        };
+        let length = Span::from_secs(3_600 * hours);
+        let columns = (0..12).map(spot).collect();
+        Table { baseline: baseline.into(), length, rows, assumed, alpha: 0.01 * hours as f64, columns }
+    }
+
+    #[test]
+    fn the_ten_blindest_columns_are_shown_and_the_others_counted() {
+        let lines = lines(&[table("a", 1, 1_234.4, false)]);
+        assert_eq!(lines[0], "1234 rows in 1h, as in the training data");
+        assert_eq!(lines.len(), 1 + 1 + COLUMNS_SHOWN + 1);
+        assert!(lines[lines.len() - 1].contains("and 2 more columns"));
+    }
+
+    #[test]
+    fn assumed_rows_are_shown_for_one_length_only() {
+        let tables = [table("a", 1, 1e3, true), table("a", 1, 1e4, true), table("a", 6, 1e3, true)];
+        let heads: Vec<String> =
+            lines(&tables).into_iter().filter(|line| line.contains(" rows in ")).collect();
+        assert_eq!(heads, ["1000 rows in 1h, if it has so many", "10000 rows in 1h, if it has so many"]);
+    }
+
+    #[test]
+    fn a_reason_that_all_columns_share_is_said_once_and_baselines_are_told_apart() {
+        let lines = lines(&[table("a", 1, 40.0, false), table("b", 1, 40.0, false)]);
+        let block = |name| [format!("of {name}"), "40 rows in 1h, as in the training data".to_owned()];
+        let [a, b] = ["a", "b"].map(block);
+        let none = || "  nothing is seen: too few".to_owned();
+        assert_eq!(lines, a.into_iter().chain([none()]).chain(b).chain([none()]).collect::<Vec<_>>());
+    }
 }

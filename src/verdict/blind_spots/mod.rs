@@ -13,8 +13,10 @@
 //! - a change of the most frequent category's share, for categorical columns (`power.rs`, `g`).
 //!
 //! What is found holds for independent rows, as the i.i.d. rule does, and for one test at a time: several
-//! together see slightly more. Changes of spread, shape or rare categories are other changes: they are not
-//! among these.
+//! together see slightly more. The probability is that over training samples too: the one at hand errs in
+//! some direction, and where windows are no longer small against it, a change in that direction is seen more
+//! often and one against it less (in simulation .62 and .87 with windows of a third of the training rows).
+//! Changes of spread, shape or rare categories are other changes: they are not among these.
 //!
 //! Invariant: a change that is given is finite and positive; one that is not given has a reason or does not
 //! apply to the column.
@@ -171,7 +173,8 @@ pub fn blind_spot(column: &Column, traffic: Traffic, needed: Needed) -> BlindSpo
                 Ok(shift) => {
                     let deviation = summary.standard_deviation(grid).filter(|deviation| *deviation > 0.0);
                     spot.mean_shift = Some(shift);
-                    spot.mean_shift_sd = deviation.map(|deviation| shift / deviation);
+                    let in_deviations = deviation.map(|deviation| shift / deviation);
+                    spot.mean_shift_sd = in_deviations.filter(|shift| shift.is_finite());
                 }
                 Err(reason) => spot.reason = Some(reason),
             }
@@ -200,6 +203,7 @@ fn missing(spot: &mut BlindSpot, column: &Column, rows: f64, needed: &Needed) {
     }
 }
 
+/// The shift in the direction that is harder to see.
 fn mean_shift(
     grid: &crate::summary::Grid,
     column: &Column,
@@ -208,19 +212,17 @@ fn mean_shift(
 ) -> Result<f64, String> {
     let movable = alternative::Movable::of(grid, column.summary.counts())?;
     let tests = power::NumericTests::new(column, &movable.shares, values, needed)?;
-    let mut harder: f64 = 0.0;
-    for direction in [1.0, -1.0] {
-        let seen = |by: f64| {
-            let (shares, _) = movable.moved(direction * by);
-            tests.see(&shares)
-        };
-        let farthest = movable.farthest();
-        let by = smallest(farthest * 1e-6, farthest, seen).ok_or_else(|| {
-            format!("even a shift as wide as the training range would not be seen in {values:.0} values")
-        })?;
-        harder = harder.max(movable.moved(direction * by).1.abs());
-    }
-    if harder > 0.0 && harder.is_finite() { Ok(harder) } else { Err("the values have no spread".to_owned()) }
+    let seen = |by: f64| tests.see(&movable.moved(by).0);
+    let farthest = movable.farthest();
+    let unseen =
+        || format!("even a shift as wide as the training range would not be seen in {values:.0} values");
+    let up = smallest(farthest * 1e-6, farthest, seen).ok_or_else(unseen)?;
+    // Down is searched only from there on: the direction that is harder to see counts.
+    let down = smallest(up, farthest, |by| seen(-by)).or((up >= farthest && seen(-up)).then_some(up));
+    let down = down.ok_or_else(unseen)?;
+    let harder = if down > up { movable.moved(-down).1 } else { movable.moved(up).1 };
+    let is_shift = harder.abs() > 0.0 && harder.is_finite();
+    if is_shift { Ok(harder.abs()) } else { Err("the values have no spread".to_owned()) }
 }
 
 fn share_shift(column: &Column, values: f64, needed: &Needed) -> Result<f64, String> {
