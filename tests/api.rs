@@ -12,9 +12,12 @@ use driftline::incident::Status;
 use driftline::monitor::Commit;
 use driftline::notify::Outbox;
 use driftline::serve::metrics::{Attempt, Labels};
-use driftline::serve::{self, ApiState, ENDPOINTS, Health, Metrics, ModelView, Models, VersionView};
+use driftline::serve::{
+    self, ApiState, BlindSpots, ENDPOINTS, Health, Metrics, ModelView, Models, VersionView, WindowsOf,
+};
 use driftline::store::{Options, Store};
 use driftline::verdict::Budget;
+use driftline::verdict::blind_spots::{BlindSpot, RateChange};
 use driftline::window::WindowSettings;
 use sample::{HOUR, at, dead_letter, full_commit, incident, notification, window};
 use serde_json::{Value, json};
@@ -109,9 +112,25 @@ fn state(store: Store) -> ApiState {
         metrics: Arc::new(Metrics::new(labels)),
         health: Arc::new(Health::new(Duration::from_secs(60))),
         models: Models(Arc::new(move || models.clone())),
+        blind_spots: BlindSpots(Arc::new(blind_spots)),
         config: "cd".repeat(32).into(),
         now: || at(90),
     }
+}
+
+/// Version 7 has a baseline of three columns; what they show shrinks with the rows.
+fn blind_spots(asked: WindowsOf<'_>) -> Option<Vec<BlindSpot>> {
+    let column = |name: &str, shift: f64| BlindSpot {
+        column: name.into(),
+        mean_shift_sd: Some(shift),
+        mean_shift: Some(10.0 * shift),
+        missing_rate: Some(RateChange { training: 0.0, seen_at: 20.0 / asked.rows }),
+        share_shift: None,
+        reason: None,
+    };
+    let size = 10.0 / asked.rows.sqrt();
+    (asked.version == Some("7"))
+        .then(|| vec![column("amount", 2.0 * size), column("age", size), column("tenure", size / 2.0)])
 }
 
 // === the process ===
@@ -428,4 +447,37 @@ async fn the_server_ends_when_it_is_told_even_if_a_connection_stays_open() {
     let ended = tokio::time::timeout(serve::DRAIN_TIMEOUT + Duration::from_secs(5), service.server);
     ended.await.expect("in time").expect("no panic").expect("no error");
     lingering.abort();
+}
+
+// === blind spots ===
+
+#[tokio::test]
+async fn blind_spots_are_those_of_the_traffic_of_the_last_windows() {
+    let service = Service::filled().await;
+    let body = service.ok("/api/v1/models/fraud/blind-spots?limit=2").await;
+    assert_eq!((&body["model"], &body["version"]), (&json!("fraud"), &json!("7")));
+    let spots = &body["blind_spots"][0];
+    assert_eq!(
+        (&spots["length"], &spots["rows"], &spots["windows"]),
+        (&json!("1h"), &json!(4_000.0), &json!(2))
+    );
+    assert_eq!((&spots["columns_total"], spots["columns"].as_array().map(Vec::len)), (&json!(3), Some(2)));
+    assert_eq!(spots["columns"][0]["column"], "amount");
+    assert_eq!(spots["columns"][0]["missing_rate"], json!({"training": 0.0, "seen_at": 0.005}));
+}
+
+#[tokio::test]
+async fn blind_spots_that_cannot_be_told_say_why() {
+    let service = Service::filled().await;
+    let of = async |path: &str| service.ok(path).await["blind_spots"][0].clone();
+    let idle = of("/api/v1/models/churn/blind-spots").await;
+    assert_eq!(
+        (&idle["rows"], &idle["reason"]),
+        (&json!(null), &json!("no window of this length has closed yet"))
+    );
+    let unknown = of("/api/v1/models/fraud/blind-spots?version=6").await;
+    assert_eq!(unknown["columns"], json!([]));
+    let path = "/api/v1/models/fraud/blind-spots?length=2h";
+    let (status, _, message) = service.error(path).await;
+    assert_eq!((status, message.as_str()), (404, "model `fraud` has no windows of that length"));
 }

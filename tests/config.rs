@@ -411,7 +411,12 @@ fn check_says_what_would_run() {
     std::fs::write(&path, SMALLEST).expect("file");
     let (code, out, err) = run_check(&path, false);
     assert_eq!((code, err.as_str()), (0, ""));
-    for expected in ["no mistakes (1 model, 0 streams, 0 channels)", "kafka: none", "alarms at p < 3.47e-4"] {
+    for expected in [
+        "no mistakes (1 model, 0 streams, 0 channels)",
+        "kafka: none",
+        "alarms at p < 3.47e-4",
+        "blind_spots",
+    ] {
         assert!(out.contains(expected), "{expected} in {out}");
     }
     let (code, out, _) = run_check(&path, true);
@@ -421,6 +426,9 @@ fn check_says_what_would_run() {
     assert_eq!(value["models"][0]["baselines_found"].as_array().map(Vec::len), Some(1));
     assert_eq!(value["config"].as_str().map(str::len), Some(64));
     assert_eq!(value["warnings"].as_array().map(Vec::len), Some(2));
+    let spots = &value["models"][0]["blind_spots"];
+    assert!(spots.as_array().is_some_and(|tables| !tables.is_empty()), "{spots}");
+    assert!(spots[0]["columns"].as_array().is_some_and(|columns| !columns.is_empty()), "{spots}");
 }
 
 #[test]

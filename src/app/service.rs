@@ -14,13 +14,15 @@ use super::pipeline::Pipeline;
 use super::{SystemClock, plan_of, read_baseline};
 use crate::config::Config;
 use crate::event::{Clock, Timestamp};
-use crate::monitor::{BudgetView, Monitor, NeedsBaseline, Plan, RestoreError};
+use crate::monitor::{BudgetView, Lookup, Monitor, NeedsBaseline, Plan, RestoreError};
 use crate::notify::deliver::{self, Attempted, Outcome, Ports, Signals, UnknownKind};
 use crate::notify::transport::{HttpTransport, HttpTransportError};
 use crate::serve::metrics::{Attempt, Labels};
-use crate::serve::{self, ApiState, Health, Metrics, ModelView, Models, VersionView};
+use crate::serve::{self, ApiState, BlindSpots, Health, Metrics, ModelView, Models, VersionView, WindowsOf};
 use crate::source::{KafkaSource, SourceError};
 use crate::store::{Options, Store, StoreError};
+use crate::verdict::alpha_per_window;
+use crate::verdict::blind_spots::{BlindSpot, Traffic, blind_spots};
 
 /// The owner beats at least this often, or `/healthz` fails: far above any commit, far below a human's
 /// patience.
@@ -119,11 +121,13 @@ impl Service {
         let side = {
             let _inside = runtime.enter();
             let (known, budgets) = (Arc::clone(&library), Arc::clone(&health));
+            let told = Arc::clone(&library);
             let state = ApiState {
                 store: Arc::clone(&store),
                 metrics: Arc::clone(&metrics),
                 health: Arc::clone(&health),
                 models: Models(Arc::new(move || models(&known.plan(), &budgets.budgets()))),
+                blind_spots: BlindSpots(Arc::new(move |windows| blind_spots_of(&told.plan(), windows))),
                 config: config.id.as_str().into(),
                 now,
             };
@@ -304,6 +308,17 @@ fn labels(config: &Config) -> Labels {
         models: config.models.iter().map(|model| model.name.clone()).collect(),
         channels: config.channels.iter().map(|channel| channel.name.clone()).collect(),
     }
+}
+
+/// What a model's windows are too small to show, under the i.i.d. rule.
+fn blind_spots_of(plan: &Plan, asked: WindowsOf<'_>) -> Option<Vec<BlindSpot>> {
+    let model = plan.models().get(plan.model(asked.model)?)?;
+    let Lookup::Found(prepared) = model.lookup(asked.version) else { return None };
+    let windows = &model.settings.windows.windows;
+    let window = windows.iter().find(|window| window.length == asked.length)?;
+    let verdict = &model.settings.verdict;
+    let alpha = alpha_per_window(verdict.budget, window.slide, windows.len());
+    Some(blind_spots(&prepared.baseline, Traffic { rows: asked.rows }, verdict, alpha))
 }
 
 fn models(plan: &Plan, budgets: &[BudgetView]) -> Vec<ModelView> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::blind_spots;
 use crate::baseline::Baseline;
 use crate::config::{self, Config, ConfigErrors, Model};
 use crate::event::Span;
@@ -134,10 +135,12 @@ fn extend_model(described: &mut Value, config: &Config, model: &Model) {
         .iter()
         .map(|window| json!({ "length": window.length, "slide": window.slide, "alpha": alpha(model, window.slide) }))
         .collect();
+    let found = baselines_found(config, model);
     if let Value::Object(members) = described {
         members.insert("windows".to_owned(), Value::Array(windows));
         members.insert("pane".to_owned(), json!(model.windows.pane()));
-        members.insert("baselines_found".to_owned(), json!(baselines_found(config, model)));
+        members.insert("blind_spots".to_owned(), json!(blind_spots::tables(model, &found)));
+        members.insert("baselines_found".to_owned(), json!(found));
     }
 }
 
@@ -335,6 +338,11 @@ fn model(page: &mut Page, config: &Config, model: &Model) {
             counted(model.versions_max, "version")
         ),
     );
+    let tables = blind_spots::tables(model, &baselines_found(config, model));
+    if !tables.is_empty() {
+        page.entry("blind_spots", "the smallest changes that 4 windows of 5 show, if rows are independent");
+        blind_spots::lines(&tables).iter().for_each(|line| page.line(format_args!("    {line}")));
+    }
 }
 
 fn baselines(page: &mut Page, config: &Config, model: &Model) {

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 the operator's mistake (a wrong argument, configuration or file).
 
 pub mod baseline;
+mod blind_spots;
 pub mod check;
 pub mod compare;
 pub mod demo;

@@ -156,6 +156,16 @@ impl Cells {
     }
 }
 
+/// The cells that the p-value of [`g`](super::g) is taken from: reference and current, joined until each is
+/// expected to hold [`EXPECTED_MIN`] in either sample. May be a single cell.
+///
+/// # Errors
+/// As those tests.
+pub fn pooled_cells(pair: &Pair<'_>) -> Result<(Vec<u64>, Vec<u64>), NotTestable> {
+    let Cells { reference, current, .. } = Cells::of(pair)?.pooled();
+    Ok((reference, current))
+}
+
 /// A distance of two count vectors, the reference first.
 pub(super) type Distance = fn(&[u64], &[u64]) -> f64;
 

@@ -33,7 +33,7 @@ mod unseen;
 mod wasserstein;
 mod wrong_type;
 
-pub use cells::{EXPECTED_MIN, GROUPS};
+pub use cells::{EXPECTED_MIN, GROUPS, pooled_cells};
 pub use chi2::{chi2, homogeneity_degrees};
 pub use describe::describe;
 pub use g::g;
@@ -44,6 +44,7 @@ pub use ks::ks;
 pub use kuiper::kuiper;
 pub use linf::linf;
 pub use psi::psi;
+pub use quadratic::ad_critical;
 pub use tv::tv;
 
 use serde::{Deserialize, Serialize};

@@ -89,7 +89,6 @@ fn cvm_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
 /// slightly more than `ks`, against a change of spread or tail twice as much.
 fn ad_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let compared = Compared::of(pair)?;
-    let weight = |height: f64, left: f64, right: f64| (left + right) / (2.0 * height * (1.0 - height));
     let neighbours = compared.bins.iter().zip(compared.bins.iter().skip(1));
     let sum: f64 = neighbours
         .map(|(left, right)| {
@@ -99,8 +98,47 @@ fn ad_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
         })
         .sum();
     let statistic = sum * compared.n_eff;
-    let p_value = BridgeLaw::of(&compared.bins, weight).tail(pair, statistic, anderson_darling_tail);
+    let p_value = BridgeLaw::of(&compared.bins, ad_weight).tail(pair, statistic, anderson_darling_tail);
     Ok(compared.score(pair, statistic, p_value))
+}
+
+/// The smallest statistic of `ad` whose p-value is at most e^`log_p`, when both samples together have these
+/// shares in the grid's bins and `values` values in all: what a change has to reach to be seen. `None` when
+/// no statistic has such a p-value: all values are in one bin, or the p-value would be below about 1e-307.
+pub fn ad_critical(shares: &[f64], values: f64, log_p: f64) -> Option<f64> {
+    let mut height = 0.0;
+    let held = shares.iter().filter(|share| **share > 0.0);
+    let bins: Vec<Bin> = held
+        .map(|&mass| {
+            height += mass;
+            Bin { point: false, p: mass, q: mass, a: 0.0, b: 0.0, mass, height: f64::min(height, 1.0) }
+        })
+        .collect();
+    let law = BridgeLaw::of(&bins, ad_weight);
+    let log_sf = |x: f64| law.tail_of(values, x, anderson_darling_tail).ln();
+    let (mut low, mut high) = (0.0, 1.0);
+    while log_sf(high) > log_p {
+        (low, high) = (high, 2.0 * high);
+        // The tail falls like e^−x or slower by the weight of the largest bin; doubles end long before.
+        if high > 1e6 {
+            return None;
+        }
+    }
+    // Far out the logarithm of the tail is a line nearly, but halving is quick enough and cannot fail.
+    for _ in 0..40 {
+        let middle = 0.5 * (low + high);
+        if log_sf(middle) > log_p {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    log_sf(high).is_finite().then_some(high)
+}
+
+/// The weight of (F − G)² at an edge of this height, between bins of these shares.
+fn ad_weight(height: f64, left: f64, right: f64) -> f64 {
+    (left + right) / (2.0 * height * (1.0 - height))
 }
 
 impl Compared {
@@ -167,17 +205,19 @@ impl BridgeLaw {
     }
 
     fn tail(&self, pair: &Pair<'_>, statistic: f64, limit: impl Fn(f64) -> Tail) -> Tail {
+        self.tail_of(pair.reference.values() as f64 + pair.current.values() as f64, statistic, limit)
+    }
+
+    /// P(X > `statistic`) with so many values in both samples together.
+    fn tail_of(&self, values: f64, statistic: f64, limit: impl Fn(f64) -> Tail) -> Tail {
         if statistic <= 0.0 {
             return Tail::certain();
         }
         match self {
             Self::Limit => limit(statistic),
             Self::Constant => Tail::certain(),
-            Self::Bins(form) => {
-                // Given the pooled counts, F − G has the bridge's covariance times N/(N − 1).
-                let all = pair.reference.values() as f64 + pair.current.values() as f64;
-                form.tail(statistic * (1.0 - 1.0 / all))
-            }
+            // Given the pooled counts, F − G has the bridge's covariance times N/(N − 1).
+            Self::Bins(form) => form.tail(statistic * (1.0 - 1.0 / values)),
         }
     }
 }

@@ -1,16 +1,17 @@
 //! The answers: each takes what is asked and reads it from the store or from memory.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::metrics::CONTENT_TYPE;
-use super::{Answer, ApiError, ApiState, Asked, ENDPOINTS};
+use super::{Answer, ApiError, ApiState, Asked, ENDPOINTS, WindowsOf};
 use crate::event::Span;
 use crate::store::{
     Cursor, DeadLetterFilter, IncidentFilter, ModelActivity, OutboxFilter, Page, SegmentFilter, StatusFilter,
     WindowFilter, WindowName,
 };
 use crate::verdict::Budget;
+use crate::verdict::blind_spots::BlindSpot;
 use crate::window::WindowSettings;
 
 /// A model as it is configured.
@@ -196,6 +197,91 @@ pub(super) fn window(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError
         ApiError::not_found(format!("model `{model}` has no such window of {length} from {start}"))
     };
     Answer::json(&document.ok_or_else(missing)?)
+}
+
+// === blind spots ===
+
+/// Windows that the current traffic is the mean of: a day of hours, so that nights count.
+const TRAFFIC_WINDOWS: usize = 24;
+
+/// What a model's windows of one length are too small to show.
+#[derive(Serialize)]
+struct BlindSpotsAnswer {
+    length: Span,
+    /// Mean rows of the last closed windows; `None` if there are none.
+    rows: Option<f64>,
+    /// How many windows that is the mean of.
+    windows: usize,
+    /// The blindest columns first; the rest is left out when there are more than asked for.
+    columns: Vec<BlindSpot>,
+    columns_total: usize,
+    /// Why there are no columns.
+    reason: Option<&'static str>,
+}
+
+/// What the traffic is taken from.
+#[derive(Deserialize)]
+struct WindowRows {
+    n: u64,
+}
+
+pub(super) fn blind_spots(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
+    let model = known_model(state, asked)?;
+    // Without a wish it is the version whose windows are the newest.
+    let version = match asked.text("version") {
+        Some(version) => Some(version),
+        None => {
+            let newest = state.store.model_activity(&model.name)?.versions.into_iter().next();
+            newest.and_then(|known| known.version)
+        }
+    };
+    let (wish, limit): (Option<Span>, _) = (asked.parsed("length")?, asked.limit()?);
+    let lengths = model.windows.iter().map(|window| window.length);
+    let lengths = lengths.filter(|length| wish.is_none_or(|wish| wish == *length));
+    let answers = lengths.map(|length| of_length(state, &model.name, version.as_deref(), length, limit));
+    let answers: Vec<_> = answers.collect::<Result<_, _>>()?;
+    if answers.is_empty() {
+        let message = format!("model `{}` has no windows of that length", model.name);
+        return Err(ApiError::not_found(message));
+    }
+    Answer::json(&json!({"model": model.name, "version": version, "blind_spots": answers}))
+}
+
+fn of_length(
+    state: &ApiState,
+    model: &str,
+    version: Option<&str>,
+    length: Span,
+    limit: usize,
+) -> Result<BlindSpotsAnswer, ApiError> {
+    let filter = WindowFilter {
+        model: model.to_owned(),
+        version: version.map(str::to_owned),
+        segment: SegmentFilter::Whole,
+        length: Some(length),
+        limit: TRAFFIC_WINDOWS,
+        ..WindowFilter::default()
+    };
+    let briefs = state.store.windows(&filter)?.rows;
+    let read = briefs.iter().map(|brief| serde_json::from_str::<WindowRows>(brief.get()));
+    let rows: Vec<WindowRows> = read.collect::<Result<_, _>>().map_err(|error| ApiError::internal(&error))?;
+    let windows = rows.len();
+    let mut answer =
+        BlindSpotsAnswer { length, rows: None, windows, columns: Vec::new(), columns_total: 0, reason: None };
+    if rows.is_empty() {
+        answer.reason = Some("no window of this length has closed yet");
+        return Ok(answer);
+    }
+    let mean = rows.iter().map(|window| window.n as f64).sum::<f64>() / windows as f64;
+    answer.rows = Some(mean);
+    match (state.blind_spots.0)(WindowsOf { model, version, length, rows: mean }) {
+        Some(columns) => {
+            answer.columns_total = columns.len();
+            answer.columns = columns.into_iter().take(limit).collect();
+        }
+        None => answer.reason = Some("this version has no baseline"),
+    }
+    Ok(answer)
 }
 
 // === incidents and what is sent ===

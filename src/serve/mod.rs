@@ -35,8 +35,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::event::Timestamp;
+use crate::event::{Span, Timestamp};
 use crate::store::Store;
+use crate::verdict::blind_spots::BlindSpot;
 
 /// Longest a request may take; after that it is answered 503.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,6 +62,8 @@ pub struct ApiState {
     pub health: Arc<Health>,
     /// The models of the configuration, with the versions that have a baseline by now.
     pub models: Models,
+    /// What windows of a model are too small to show.
+    pub blind_spots: BlindSpots,
     /// Hash of the configuration in force, in hex.
     pub config: Arc<str>,
     /// The wall clock, for ages.
@@ -74,6 +77,33 @@ pub struct Models(pub Arc<dyn Fn() -> Vec<ModelView> + Send + Sync>);
 impl std::fmt::Debug for Models {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries((self.0)()).finish()
+    }
+}
+
+/// The windows that blind spots are asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WindowsOf<'a> {
+    /// The model.
+    pub model: &'a str,
+    /// Its version.
+    pub version: Option<&'a str>,
+    /// Length of the windows.
+    pub length: Span,
+    /// Rows of one window.
+    pub rows: f64,
+}
+
+/// Gives the blind spots of every column, the blindest first; `None` when the version has no baseline by now
+/// or the model has no windows of that length.
+#[derive(Clone)]
+pub struct BlindSpots(pub Arc<TellBlindSpots>);
+
+/// How [`BlindSpots`] asks.
+pub type TellBlindSpots = dyn Fn(WindowsOf<'_>) -> Option<Vec<BlindSpot>> + Send + Sync;
+
+impl std::fmt::Debug for BlindSpots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BlindSpots")
     }
 }
 
@@ -166,6 +196,13 @@ pub static ENDPOINTS: &[Endpoint] = &[
         parameters: &["version", "segment"],
         waits: Waits::ForStore,
         answer: api::window,
+    },
+    Endpoint {
+        path: "/api/v1/models/{model}/blind-spots",
+        about: "the smallest changes that 4 windows of 5 would show at the current traffic, the blindest columns first",
+        parameters: &["version", "length", "limit"],
+        waits: Waits::ForStore,
+        answer: api::blind_spots,
     },
     Endpoint {
         path: "/api/v1/incidents",

@@ -21,6 +21,7 @@
 //! shares the budget out; `decide.rs` decides; `ledger.rs` accounts. To rank by another statistic, change
 //! `Calibration::ratios` and nothing else.
 
+pub mod blind_spots;
 mod budget;
 mod calibration;
 mod calibrations;
@@ -28,6 +29,7 @@ mod collected;
 mod decide;
 mod evidence;
 mod ledger;
+pub mod online_fdr;
 mod season;
 mod training;
 

@@ -1,8 +1,11 @@
 //! Reference windows from the training rows: each compared with all the others.
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
 use super::evidence::{CellEvidence, Evidence, ReferenceWindow, alarming};
 use super::season::Seasonal;
-use crate::baseline::{Baseline, Column, Extreme, Reference};
+use crate::baseline::{Baseline, Column, Reference};
 use crate::drift::Pair;
 use crate::event::{Span, Timestamp};
 use crate::summary::{Categories, ColumnSummary, ModelSummary, Shape};
@@ -45,10 +48,10 @@ pub(super) fn reference_windows(
         .map(|end| ReferenceWindow { start: end - window.length, end, cells: Vec::new() })
         .collect();
     let whole = Side { baseline, segment: None, total: None, seasonal, rows_min };
-    whole.score(&mut reference.panes.iter().map(|(start, pane)| (*start, pane.clone())), &mut windows);
+    whole.score(&mut reference.panes.iter().map(|(start, pane)| (*start, Cow::Borrowed(pane))), &mut windows);
     for segment in &baseline.segments {
         let side = Side { segment: Some(&segment.name), total: Some(&segment.total), ..whole };
-        side.score(&mut segment.panes(), &mut windows);
+        side.score(&mut segment.panes().map(|(start, pane)| (start, Cow::Owned(pane))), &mut windows);
     }
     windows.retain(|window| window.cells.iter().any(|cell| cell.segment.is_none()));
     Ok(windows)
@@ -80,12 +83,12 @@ struct Side<'a> {
 
 impl Side<'_> {
     /// Rolls over the panes, which ascend, and adds this side's evidence to every window with enough rows.
-    fn score(
+    fn score<'p>(
         &self,
-        panes: &mut dyn Iterator<Item = (Timestamp, ModelSummary)>,
+        panes: &mut dyn Iterator<Item = (Timestamp, Cow<'p, ModelSummary>)>,
         windows: &mut [ReferenceWindow],
     ) {
-        let mut held: std::collections::VecDeque<(Timestamp, ModelSummary)> = Default::default();
+        let mut held: VecDeque<(Timestamp, Cow<'p, ModelSummary>)> = VecDeque::new();
         let mut sum = self.baseline.empty_summary();
         let mut next = panes.next();
         for window in windows {
@@ -118,7 +121,7 @@ impl Side<'_> {
             let mut current = current.clone();
             let extremes = column.extremes.as_ref().filter(|_| self.segment.is_none());
             if let Some(extremes) = extremes {
-                put_beyond(&mut current, &extremes.low, &extremes.high, start, end);
+                put_beyond(&mut current, extremes.outside(start, end));
             }
             set_apart_new_names(&column.shape, &rest, &mut current);
             let pair = Pair { shape: &column.shape, reference: &rest, current: &current };
@@ -142,17 +145,8 @@ fn is_told(column: &Column, test: &str) -> bool {
 
 /// Moves the values that lie beyond all values outside of the stretch to where a window of other rows would
 /// have them: below the first and above the last edge.
-fn put_beyond(
-    current: &mut ColumnSummary,
-    low: &[Extreme],
-    high: &[Extreme],
-    start: Timestamp,
-    end: Timestamp,
-) {
+fn put_beyond(current: &mut ColumnSummary, (below, above): (u64, u64)) {
     let ColumnSummary::Numeric(numeric) = current else { return };
-    let rows = |side: &[Extreme]| -> u64 {
-        side.iter().take_while(|one| start <= one.first && one.last < end).map(|one| one.rows).sum()
-    };
     let last = numeric.counts.len().saturating_sub(1);
     let mut shift = |rows: u64, bins: &mut dyn Iterator<Item = usize>, to: usize| {
         let mut left = rows;
@@ -165,8 +159,8 @@ fn put_beyond(
             }
         }
     };
-    shift(rows(low), &mut (1..=last), 0);
-    shift(rows(high), &mut (0..last).rev(), last);
+    shift(below, &mut (1..=last), 0);
+    shift(above, &mut (0..last).rev(), last);
 }
 
 /// Counts as unseen what no other training row has.
