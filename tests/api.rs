@@ -118,6 +118,25 @@ fn state(store: Store) -> ApiState {
     }
 }
 
+fn budget() -> BudgetView {
+    let budget = Budget { alarms: 1.0, period: Span::from_secs(30 * 86_400) };
+    let mut ledger = Ledger::default();
+    let entry = Entry {
+        end: at(5),
+        length: Span::from_secs(HOUR),
+        share: 0.01,
+        rank: Some((0.4, "ab")),
+        opened: false,
+        in_incident: false,
+    };
+    ledger.enter(&entry, budget);
+    BudgetView {
+        model: "fraud".to_owned(),
+        account: ledger.account(budget, Some(at(5))),
+        calibrations: Vec::new(),
+    }
+}
+
 /// Version 7 has a baseline of three columns; what they show shrinks with the rows.
 fn blind_spots(asked: WindowsOf<'_>) -> Option<Vec<BlindSpot>> {
     let column = |name: &str, shift: f64| BlindSpot {
@@ -136,11 +155,24 @@ fn blind_spots(asked: WindowsOf<'_>) -> Option<Vec<BlindSpot>> {
 // === the process ===
 
 #[tokio::test]
+async fn a_budget_says_what_is_spent_and_left() {
+    let service = Service::filled().await;
+    let (status, code, _) = service.error("/api/v1/models/fraud/budget").await;
+    assert_eq!((status, code.as_str()), (503, "not_ready"));
+    service.state.health.set_budgets(vec![budget()]);
+    let budget = service.ok("/api/v1/models/fraud/budget").await;
+    assert_eq!((&budget["allowed"], &budget["spent"], &budget["alarms"]), (&json!(1.0), &json!(0.01), &json!(0)));
+    assert_eq!(budget["audits"][0]["void"], json!(false));
+    assert_eq!(service.error("/api/v1/models/nobody/budget").await.0, 404);
+}
+
+#[tokio::test]
 async fn the_index_lists_every_path_and_each_answers() {
     let service = Service::filled().await;
     let index = service.ok("/").await;
     assert_eq!(index["endpoints"].as_array().expect("endpoints").len(), ENDPOINTS.len());
     service.state.health.source_reading();
+    service.state.health.set_budgets(vec![budget()]);
     let parts = [
         ("{model}", "fraud"),
         ("{start}", "2026-01-01T01:00:00Z"),

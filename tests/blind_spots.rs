@@ -279,7 +279,7 @@ fn what_cannot_be_seen_has_a_reason() {
 #[test]
 fn the_blindest_column_comes_first_and_every_column_comes() {
     let baseline = &*BASELINE;
-    let spots = blind_spots(baseline, Traffic { rows: 1_000.0 }, &Settings::default(), 1e-3);
+    let spots = blind_spots(baseline, Traffic { rows: 1_000.0 }, &Settings::default(), 1e-3, None);
     assert_eq!(spots.len(), baseline.columns.len());
     let shifts: Vec<f64> = spots.iter().filter_map(|spot| spot.mean_shift_sd).collect();
     assert!(shifts.is_sorted_by(|a, b| a >= b), "{shifts:?}");
@@ -312,7 +312,7 @@ fn numeric_column() -> impl Strategy<Value = Column> {
             let (counts, empty) = (Counts::from_wide(counts), NumericSummary::empty(&grid));
             let summary = ColumnSummary::Numeric(NumericSummary { counts, anomalies, ..empty });
             let spec = ColumnSpec { name: "x".into(), role: Role::Feature, kind: ColumnKind::Numeric };
-            Column { spec, shape: Shape::Numeric(grid.clone()), summary }
+            Column { spec, shape: Shape::Numeric(grid.clone()), summary, extremes: None }
         })
     })
 }
@@ -326,7 +326,7 @@ fn categorical_column() -> impl Strategy<Value = Column> {
             let summary = CategoricalSummary { counts: Counts::from_wide(counts), ..empty };
             let spec = ColumnSpec { name: "x".into(), role: Role::Feature, kind: ColumnKind::Categorical };
             let shape = Shape::Categorical(categories.clone());
-            Column { spec, shape, summary: ColumnSummary::Categorical(summary) }
+            Column { spec, shape, summary: ColumnSummary::Categorical(summary), extremes: None }
         })
     })
 }

@@ -21,7 +21,7 @@ use crate::serve::metrics::{Attempt, Labels};
 use crate::serve::{self, ApiState, BlindSpots, Health, Metrics, ModelView, Models, VersionView, WindowsOf};
 use crate::source::{KafkaSource, SourceError};
 use crate::store::{Options, Store, StoreError};
-use crate::verdict::alpha_per_window;
+use crate::verdict::{alpha_per_block, alpha_per_window};
 use crate::verdict::blind_spots::{BlindSpot, Traffic, blind_spots};
 
 /// The owner beats at least this often, or `/healthz` fails: far above any commit, far below a human's
@@ -111,6 +111,7 @@ impl Service {
             metrics.events(&counter.topic, &counter.model, &counter.outcome, counter.events);
         }
         let health = Arc::new(Health::new(BEAT_AGE_MAX));
+        health.set_budgets(monitor.budgets());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("http")
@@ -310,15 +311,19 @@ fn labels(config: &Config) -> Labels {
     }
 }
 
-/// What a model's windows are too small to show, under the i.i.d. rule.
+/// What a model's windows are too small to show.
 fn blind_spots_of(plan: &Plan, asked: WindowsOf<'_>) -> Option<Vec<BlindSpot>> {
     let model = plan.models().get(plan.model(asked.model)?)?;
     let Lookup::Found(prepared) = model.lookup(asked.version) else { return None };
     let windows = &model.settings.windows.windows;
     let window = windows.iter().find(|window| window.length == asked.length)?;
     let verdict = &model.settings.verdict;
-    let alpha = alpha_per_window(verdict.budget, window.slide, windows.len());
-    Some(blind_spots(&prepared.baseline, Traffic { rows: asked.rows }, verdict, alpha))
+    let parts = model.settings.budget_parts();
+    let alpha = alpha_per_window(verdict.budget, window.slide, parts);
+    let calibration = prepared.calibrations.get(window.length).ok();
+    let ranking = calibration
+        .map(|calibration| (&**calibration, alpha_per_block(verdict.budget, window.length, parts)));
+    Some(blind_spots(&prepared.baseline, Traffic { rows: asked.rows }, verdict, alpha, ranking))
 }
 
 fn models(plan: &Plan, budgets: &[BudgetView]) -> Vec<ModelView> {

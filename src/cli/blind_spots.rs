@@ -11,8 +11,9 @@ use super::text::{aligned, optional, percent};
 use crate::baseline::Baseline;
 use crate::config::Model;
 use crate::event::Span;
-use crate::verdict::alpha_per_window;
+use crate::monitor::shortage;
 use crate::verdict::blind_spots::{BlindSpot, Traffic, blind_spots};
+use crate::verdict::{Calibrations, Standing, alpha_per_block, alpha_per_window};
 
 /// Rows of a window where the training file has no timestamps.
 const ROWS_ASSUMED: [f64; 3] = [1_000.0, 10_000.0, 100_000.0];
@@ -30,6 +31,12 @@ pub(super) struct Table {
     /// Whether `rows` is assumed, for want of timestamps in the training file.
     assumed: bool,
     alpha: f64,
+    /// Whether alarms are by rank among reference windows that carry the budget.
+    calibrated: bool,
+    /// The reference windows of the training file, if it has timestamps enough.
+    standing: Option<Standing>,
+    /// Why it is not calibrated.
+    reason: Option<String>,
     columns: Vec<BlindSpot>,
 }
 
@@ -41,8 +48,19 @@ pub(super) fn tables(model: &Model, baselines: &[PathBuf]) -> Vec<Table> {
     let windows = &model.windows.windows;
     let mut tables = Vec::new();
     for (path, baseline) in read {
+        let calibrations = Calibrations::of_training(&baseline, &model.windows, &model.verdict);
         for window in windows {
             let alpha = alpha_per_window(model.verdict.budget, window.slide, windows.len());
+            let block = alpha_per_block(model.verdict.budget, window.length, windows.len());
+            let found = calibrations.get(window.length);
+            let ranking = found.ok().map(|calibration| (&**calibration, block));
+            let standing = found.ok().map(|calibration| calibration.standing(block));
+            let calibrated = standing.as_ref().is_some_and(|standing| standing.calibrated);
+            let reason = match (&standing, found) {
+                (Some(standing), _) if !calibrated => Some(shortage(standing, block)),
+                (_, Err(why)) => Some(why.to_owned()),
+                _ => None,
+            };
             let (traffic, assumed) = traffic(&baseline, window.length);
             tables.extend(traffic.into_iter().map(|traffic| Table {
                 baseline: path.clone(),
@@ -50,11 +68,39 @@ pub(super) fn tables(model: &Model, baselines: &[PathBuf]) -> Vec<Table> {
                 rows: traffic.rows,
                 assumed,
                 alpha,
-                columns: blind_spots(&baseline, traffic, &model.verdict, alpha),
+                calibrated,
+                standing: standing.clone(),
+                reason: reason.clone(),
+                columns: blind_spots(&baseline, traffic, &model.verdict, alpha, ranking),
             }));
         }
     }
     tables
+}
+
+/// What windows of each baseline and length are ranked among, a line each.
+pub(super) fn calibration(tables: &[Table]) -> Vec<String> {
+    let mut said = Vec::new();
+    let mut lines = Vec::new();
+    for table in tables {
+        let key = (&table.baseline, table.length);
+        if said.contains(&key) {
+            continue;
+        }
+        said.push(key);
+        let length = table.length.to_string();
+        lines.push(match (&table.standing, &table.reason) {
+            (Some(standing), None) => format!(
+                "{length:<6} calibrated: {} reference windows, worth {:.0}; an alarm is above the {}",
+                standing.blocks,
+                standing.effective,
+                if standing.k == 1 { "largest".to_owned() } else { format!("largest but {}", standing.k - 1) }
+            ),
+            (_, Some(reason)) => format!("{length:<6} not calibrated: {reason}"),
+            (None, None) => format!("{length:<6} not calibrated"),
+        });
+    }
+    lines
 }
 
 fn traffic(baseline: &Baseline, length: Span) -> (Vec<Traffic>, bool) {
@@ -139,7 +185,17 @@ mod tests {
         };
         let length = Span::from_secs(3_600 * hours);
         let columns = (0..12).map(spot).collect();
-        Table { baseline: baseline.into(), length, rows, assumed, alpha: 0.01 * hours as f64, columns }
+        Table {
+            baseline: baseline.into(),
+            length,
+            rows,
+            assumed,
+            alpha: 0.01 * hours as f64,
+            calibrated: false,
+            standing: None,
+            reason: None,
+            columns,
+        }
     }
 
     #[test]

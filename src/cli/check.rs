@@ -340,7 +340,12 @@ fn model(page: &mut Page, config: &Config, model: &Model) {
     );
     let tables = blind_spots::tables(model, &baselines_found(config, model));
     if !tables.is_empty() {
-        page.entry("blind_spots", "the smallest changes that 4 windows of 5 show, if rows are independent");
+        let mut label = "calibration";
+        for line in blind_spots::calibration(&tables) {
+            page.entry(label, line);
+            label = "";
+        }
+        page.entry("blind_spots", "the smallest changes that 4 windows of 5 show");
         blind_spots::lines(&tables).iter().for_each(|line| page.line(format_args!("    {line}")));
     }
 }

@@ -164,6 +164,9 @@ fn model(config: &Config, model: &Model, detail: Detail) -> Value {
         "rows_min": model.verdict.rows_min,
         "season": model.verdict.season,
         "learn": model.verdict.learn,
+        "online_fdr": model.verdict.online_fdr.as_ref().map(|procedure| {
+            json!({"procedure": procedure.procedure().name, "alpha": procedure.alpha()})
+        }),
         "reference": model.reference,
         "floors": model.verdict.floors,
         "open_after": model.incident.open_after,

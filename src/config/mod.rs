@@ -205,7 +205,7 @@ impl Model {
 
 /// Every section of the configuration with its keys, in the order the reference shows them.
 pub fn sections() -> impl Iterator<Item = &'static Section> {
-    let all: [&'static Section; 11] = [
+    let all: [&'static Section; 12] = [
         &assemble::DOCUMENT,
         &service::SERVICE,
         &kafka::KAFKA,
@@ -214,6 +214,7 @@ pub fn sections() -> impl Iterator<Item = &'static Section> {
         &model::MODEL,
         &model::WINDOW,
         &model::FLOORS,
+        &model::ONLINE_FDR,
         &model::RETRAIN,
         &model::TRAINING,
         &channel::CHANNEL,

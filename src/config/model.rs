@@ -25,6 +25,7 @@ pub(super) static MODEL: Section = Section {
         key("false_alarms", "the false-alarm budget, as in \"1 per 30d\""),
         key("rows_min", "windows with fewer rows are not tested"),
         key("season", "whether hours or weekdays are compared with their own kind"),
+        key("online_fdr", "an online false-discovery-rate procedure in place of the budget"),
         key("learn", "so long a new version's windows are taken to be healthy, and become the reference"),
         key("reference", "file of reference windows that a replay wrote"),
         key("floors", "smallest effects that may alarm"),
@@ -58,6 +59,16 @@ pub(super) static FLOORS: Section = Section {
         key("share", "share of the rows that would have to move"),
         key("rate", "difference of two rates"),
         key("standard_deviations", "standard deviations of the training data"),
+    ],
+};
+
+/// The keys of `online_fdr`.
+pub(super) static ONLINE_FDR: Section = Section {
+    path: "model.online_fdr",
+    repeated: false,
+    keys: &[
+        key("procedure", "\"lord++\", \"saffron\", \"addis\", \"lond\" or \"e-lond\""),
+        key("alpha", "share of the alarms that may be false"),
     ],
 };
 
@@ -232,6 +243,7 @@ fn verdict(table: &Table<'_>, windows: Option<&window::Settings>) -> Option<verd
     let floors = table.or("floors", default.floors, |item| floors(&item.table(&FLOORS)?, default.floors));
     let rows_min = table.or("rows_min", default.rows_min, |item| item.whole(1..=1_000_000_000));
     let season = table.or("season", verdict::SeasonSetting::Auto, season);
+    let online_fdr = table.maybe("online_fdr", |item| online_fdr(&item.table(&ONLINE_FDR)?));
     let learn = table
         .maybe("learn", |item| item.span(Span::from_secs(1)..=Span::from_secs(3 * 366 * DAY)));
     Some(verdict::Settings {
@@ -240,7 +252,18 @@ fn verdict(table: &Table<'_>, windows: Option<&window::Settings>) -> Option<verd
         rows_min: rows_min?,
         season: season?,
         learn: learn?,
+        online_fdr: online_fdr?,
     })
+}
+
+fn online_fdr(table: &Table<'_>) -> Option<verdict::OnlineFdr> {
+    let procedure = table.need("procedure", |item| {
+        let name = item.string()?;
+        let known = verdict::online_fdr::Procedure::named(name);
+        known.map_or_else(|error| item.unfit(error.to_string(), None), Some)
+    });
+    let alpha = table.or("alpha", 0.05, |item| item.number(1e-6..=0.5));
+    procedure?.build(alpha?).ok()
 }
 
 fn season(item: &Item<'_>) -> Option<verdict::SeasonSetting> {

@@ -94,6 +94,9 @@ pub struct Incident {
     pub window_end: Timestamp,
     /// Segment of the latest alarming window; `None` for all rows.
     pub segment: Option<String>,
+    /// Every segment that alarmed in it; all rows together are none.
+    #[serde(default)]
+    pub segments: Vec<String>,
     /// Rows of that window.
     pub n: u64,
     /// Windows that alarmed since it opened.

@@ -12,6 +12,9 @@ use crate::verdict::{ColumnVerdict, Verdict};
 /// Columns kept as evidence in an incident; the window holds all of them.
 const FEATURES_MAX: usize = 20;
 
+/// Segments that an incident names.
+const SEGMENTS_MAX: usize = 20;
+
 /// One week: the time over which retrain calls are limited.
 const WEEK: Span = Span::from_secs(7 * 86_400);
 
@@ -166,6 +169,7 @@ impl State {
             window_start: verdict.window_start,
             window_end: verdict.window_end,
             segment: verdict.segment.clone(),
+            segments: segments(closing),
             n: verdict.n,
             windows_alarming: 1,
             features,
@@ -204,6 +208,7 @@ impl State {
         incident.window_end = verdict.window_end;
         incident.updated_at = closing.end;
         incident.segment = verdict.segment.clone();
+        incident.segments = segments(closing);
         incident.version = verdict.version.clone();
         incident.n = verdict.n;
         incident.p_value = verdict.p_value;
@@ -291,6 +296,16 @@ fn loudest(verdicts: &[Verdict], counts: impl Fn(usize) -> bool) -> Option<(usiz
 
 fn evidence_columns(verdict: &Verdict) -> Vec<ColumnVerdict> {
     verdict.features.iter().filter(|column| column.alarm).take(FEATURES_MAX).cloned().collect()
+}
+
+/// The segments whose verdicts alarm, each once.
+fn segments(closing: &Closing<'_>) -> Vec<String> {
+    let alarming = closing.verdicts.iter().filter(|verdict| verdict.alarm);
+    let mut names: Vec<String> = alarming.filter_map(|verdict| verdict.segment.clone()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.truncate(SEGMENTS_MAX);
+    names
 }
 
 fn severity(features: &[ColumnVerdict], settings: &Settings) -> Severity {

@@ -13,7 +13,7 @@ use crate::event::{Span, Timestamp};
 use crate::incident::{Closing, Evidence, Status};
 use crate::summary::ModelSummary;
 use crate::verdict::{
-    self, Calibration, CellEvidence, Decided, Entry, Measure, UNCALIBRATED, Verdict, WindowSample,
+    self, Calibration, CellEvidence, Decided, Entry, Measure, OnlineFdr, UNCALIBRATED, Verdict, WindowSample,
     alpha_per_block, alpha_per_window, decide_by,
 };
 use crate::window::WindowId;
@@ -77,7 +77,14 @@ impl Model {
                 end: window.end,
                 summary: &merged.summary,
             };
-            let decided = bar.decide(&merged.prepared, sample, &settings.verdict);
+            let decided = match &mut self.memory.online_fdr {
+                Some(procedure) => {
+                    let decided = Bar::of_procedure(procedure).decide(&merged.prepared, sample, &settings.verdict);
+                    decided.verdict.p_value.map(|p_value| procedure.observe(p_value));
+                    decided
+                }
+                None => bar.decide(&merged.prepared, sample, &settings.verdict),
+            };
             if decided.verdict.p_value.is_some() {
                 evidence.push(decided.evidence);
             }
@@ -294,6 +301,17 @@ impl Bar {
             Some(Err(why)) => independent(why),
             None => independent(UNCALIBRATED.to_owned()),
         }
+    }
+
+    /// The level of an online procedure. What it tests is the p-value for independent rows.
+    fn of_procedure(procedure: &OnlineFdr) -> Self {
+        let note = format!(
+            "alarms are those of `{}`: a share of at most {} of them is false if p-values are independent; \
+             no budget holds",
+            procedure.procedure().name,
+            procedure.alpha()
+        );
+        Self { alpha: procedure.level(), ranking: None, note: Some(note) }
     }
 
     fn with_void(self, void: Option<String>) -> Self {

@@ -121,7 +121,7 @@ fn days(span: Span) -> Span {
 }
 
 /// Why a calibration cannot carry the promise, and what would mend it.
-pub(super) fn shortage(standing: &Standing, alpha: f64) -> String {
+pub fn shortage(standing: &Standing, alpha: f64) -> String {
     let Standing { blocks, effective, autocorrelation, block, .. } = standing;
     let needed = blocks_needed(alpha, *autocorrelation);
     format!(

@@ -18,6 +18,7 @@ mod plan;
 mod view;
 
 pub use commit::{ClosedWindow, Commit, DeadLetter, LearnedWindow, PaneKey, PaneWrite, Position, Restored, WindowKey};
+pub use learn::shortage;
 pub use partial::{Group, NeedsBaseline, Partial, Postponed, Summariser};
 pub use plan::{Lookup, ModelPlan, ModelSettings, Plan, Prepared, StreamPlan};
 pub use view::{BudgetView, LengthView};
@@ -31,7 +32,7 @@ pub use crate::event::OTHER_SEGMENT;
 use crate::event::{Origin, RawBatch, RejectReason, Rejected, Span, Timestamp};
 use crate::incident::{self, Incident};
 use crate::summary::{ModelSummary, ShapeMismatch};
-use crate::verdict::Ledger;
+use crate::verdict::{Ledger, OnlineFdr};
 use crate::window::{PartitionClock, model_watermark};
 
 /// Dead letters kept of one commit; further ones are only counted. A flood of bad records must not fill
@@ -104,6 +105,9 @@ struct Memory {
     incident: incident::State,
     #[serde(default)]
     ledger: Ledger,
+    /// The state of the online procedure, if one takes the budget's place.
+    #[serde(default)]
+    online_fdr: Option<OnlineFdr>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -563,8 +567,10 @@ fn recall(stored: &mut BTreeMap<String, Memory>, model: &ModelPlan, notes: &mut 
     let lengths: Vec<Span> = model.settings.windows.windows.iter().map(|window| window.length).collect();
     let stored = stored.remove(&model.settings.name).map(|mut memory| {
         memory.incident.keep_lengths(&lengths);
+        memory.online_fdr = gone_on(memory.online_fdr, model.settings.verdict.online_fdr.as_ref());
         memory
     });
+    let online_fdr = model.settings.verdict.online_fdr.clone();
     match stored {
         Some(memory) if memory.pane == pane => memory,
         Some(memory) => {
@@ -577,11 +583,21 @@ fn recall(stored: &mut BTreeMap<String, Memory>, model: &ModelPlan, notes: &mut 
                 incident: memory.incident,
                 segments: memory.segments,
                 ledger: memory.ledger,
+                online_fdr: memory.online_fdr,
                 ..Memory::default()
             }
         }
-        None => Memory { pane, ..Memory::default() },
+        None => Memory { pane, online_fdr, ..Memory::default() },
     }
+}
+
+/// The procedure that is configured, where it left off if it is the one that was stored.
+fn gone_on(stored: Option<OnlineFdr>, configured: Option<&OnlineFdr>) -> Option<OnlineFdr> {
+    let configured = configured?;
+    let is_same = |stored: &OnlineFdr| {
+        stored.procedure().name == configured.procedure().name && stored.alpha() == configured.alpha()
+    };
+    stored.filter(is_same).or_else(|| Some(configured.clone()))
 }
 
 /// Why a stored pane is not gone on with.

@@ -20,6 +20,9 @@ use super::{Channel, ChannelSettings, Delivery, Request, Response, answer, words
 /// Most characters of the JSON body.
 const MESSAGE_CHARS_MAX: usize = 10_000;
 
+/// Further segments that a message names.
+const SEGMENTS_SHOWN: usize = 3;
+
 /// Columns that are shown; a reader finds the rest behind the link.
 const FEATURES_MAX: usize = 10;
 
@@ -123,6 +126,16 @@ fn facts(notification: &Notification) -> Vec<Value> {
     ];
     if let Some(segment) = &incident.segment {
         facts.push(mrkdwn(format!("segment {}", code(&clip_name(segment, words::NAME_CHARS_MAX)))));
+    }
+    let named = |segment: &&String| incident.segment.as_ref() != Some(*segment);
+    let others: Vec<&String> = incident.segments.iter().filter(named).collect();
+    if !others.is_empty() {
+        let shown = others.iter().take(SEGMENTS_SHOWN);
+        let names: Vec<String> =
+            shown.map(|segment| code(&clip_name(segment, words::NAME_CHARS_MAX))).collect();
+        let more = others.len().saturating_sub(SEGMENTS_SHOWN);
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        facts.push(mrkdwn(format!("also in {}{rest}", names.join(", "))));
     }
     if let Some(p) = incident.p_value {
         facts.push(mrkdwn(p_value(p).replace('<', "&lt;")));

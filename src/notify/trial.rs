@@ -29,6 +29,7 @@ pub fn trial(channel: &str, now: Timestamp) -> Notification {
         window_start: window_end - Span::from_secs(3600),
         window_end,
         segment: None,
+        segments: Vec::new(),
         n: 1_000,
         windows_alarming: 1,
         features: vec![column()],

@@ -111,6 +111,7 @@ fn clip_strings(incident: &mut Incident) {
     for text in [&mut incident.version, &mut incident.segment].into_iter().flatten() {
         *text = clip_name(text, 200);
     }
+    incident.segments.iter_mut().for_each(|segment| *segment = clip_name(segment, 200));
     let excess = incident.retrained_at.len().saturating_sub(20);
     incident.retrained_at.drain(..excess);
     for feature in &mut incident.features {

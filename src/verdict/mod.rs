@@ -40,6 +40,7 @@ pub use collected::{ByLength, COLLECTED_MAX, Collected, CollectedError};
 pub use decide::{Decided, Measure, UNCALIBRATED, WindowSample, decide, decide_by};
 pub use evidence::{CellEvidence, Evidence, ReferenceWindow, alarming, width};
 pub use ledger::{AUDIT_LEVEL, AUDIT_RANK, Account, Audit, Entry, Ledger};
+pub use online_fdr::OnlineFdr;
 pub use season::{Season, SeasonSetting, Seasonal};
 
 use std::sync::Arc;
@@ -65,6 +66,9 @@ pub struct Settings {
     /// windows if the training rows have no time.
     #[serde(default)]
     pub learn: Option<Span>,
+    /// Alarms by an online false-discovery-rate procedure in place of the budget.
+    #[serde(default)]
+    pub online_fdr: Option<OnlineFdr>,
 }
 
 /// `alarms` false alarms per `period`, for one model.
@@ -97,6 +101,7 @@ impl Default for Settings {
             rows_min: 50,
             season: SeasonSetting::Auto,
             learn: None,
+            online_fdr: None,
         }
     }
 }

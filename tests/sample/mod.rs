@@ -127,6 +127,7 @@ pub fn incident(id: &str, model: &str, hour: i64, sequence: u32, status: Status)
         window_start: now - Span::from_secs(HOUR),
         window_end: now,
         segment: None,
+        segments: Vec::new(),
         n: 4_000,
         windows_alarming: sequence,
         features: vec![column("feature_0", 0.5)],

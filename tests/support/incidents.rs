@@ -69,6 +69,7 @@ pub fn incident(id: &str, kind: NotificationKind) -> Incident {
         window_start: at("2018-10-30T18:00:00Z"),
         window_end: at("2018-11-06T18:00:00Z"),
         segment: None,
+        segments: Vec::new(),
         n: 7_412,
         windows_alarming: 2,
         features: vec![

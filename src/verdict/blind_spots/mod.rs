@@ -12,8 +12,9 @@
 //! - a rise of the share of missing values (`rates.rs`, exact but for the training sample's own error);
 //! - a change of the most frequent category's share, for categorical columns (`power.rs`, `g`).
 //!
-//! What is found holds for independent rows, as the i.i.d. rule does, and for one test at a time: several
-//! together see slightly more. The probability is that over training samples too: the one at hand errs in
+//! What is found holds for rows that are independent within the window, and for one test at a time: several
+//! together see slightly more. Where windows are ranked among reference windows, a change must stand out from
+//! what is usual there, so restless columns are blinder. The probability is that over training samples too: the one at hand errs in
 //! some direction, and where windows are no longer small against it, a change in that direction is seen more
 //! often and one against it less (in simulation .62 and .87 with windows of a third of the training rows).
 //! Changes of spread, shape or rare categories are other changes: they are not among these.
@@ -31,7 +32,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Floors, Settings};
+use super::{Calibration, Floors, Settings};
 use crate::baseline::{Baseline, Column};
 use crate::event::{ColumnKind, Role, Span};
 use crate::summary::{ColumnSummary, Shape};
@@ -109,15 +110,53 @@ impl Needed {
         let log_p = alpha.ln() - (columns as f64 * tests as f64).ln();
         Self { log_p, floors: settings.floors, rows_min: settings.rows_min }
     }
+
+    /// What ranking needs: evidence of as many times the usual as the threshold says, by the column's most
+    /// restless test. `None` if it carries no promise.
+    fn of_ranking(
+        column: &Column,
+        tests: std::ops::Range<usize>,
+        traffic: Traffic,
+        settings: &Settings,
+        calibration: &Calibration,
+        alpha: f64,
+    ) -> Option<Self> {
+        let standing = calibration.standing(alpha);
+        let (n, m) = (traffic.rows, column.summary.rows() as f64);
+        let size = n * m / (n + m).max(1.0);
+        let surprise = tests
+            .filter_map(|index| calibration.needed(None, index, size, standing.threshold))
+            .fold(standing.threshold * std::f64::consts::LN_2, f64::max);
+        let needed = Self { log_p: -surprise, floors: settings.floors, rows_min: settings.rows_min };
+        standing.calibrated.then_some(needed)
+    }
 }
 
-/// The blind spots of every column under the i.i.d. rule, the blindest first: columns of which nothing would
-/// be seen, then by the largest change that stays unseen.
-pub fn blind_spots(baseline: &Baseline, traffic: Traffic, settings: &Settings, alpha: f64) -> Vec<BlindSpot> {
+/// The blind spots of every column, the blindest first: columns of which nothing would be seen, then by the
+/// largest change that stays unseen.
+///
+/// `ranking` is what windows are ranked among and a block's share of the budget; without it, or where it
+/// carries no promise, the i.i.d. rule at `alpha` is what a change must pass.
+pub fn blind_spots(
+    baseline: &Baseline,
+    traffic: Traffic,
+    settings: &Settings,
+    alpha: f64,
+    ranking: Option<(&Calibration, f64)>,
+) -> Vec<BlindSpot> {
+    let mut first = 0;
     let mut spots: Vec<BlindSpot> = baseline
         .columns
         .iter()
-        .map(|column| blind_spot(column, traffic, Needed::of_iid_rule(baseline, column, settings, alpha)))
+        .map(|column| {
+            let tests = first..first + super::alarming(column).count();
+            first = tests.end;
+            let ranked = ranking.and_then(|(calibration, alpha)| {
+                Needed::of_ranking(column, tests, traffic, settings, calibration, alpha)
+            });
+            let needed = ranked.unwrap_or_else(|| Needed::of_iid_rule(baseline, column, settings, alpha));
+            blind_spot(column, traffic, needed)
+        })
         .collect();
     spots.sort_by(|a, b| b.blindness().total_cmp(&a.blindness()).then_with(|| a.column.cmp(&b.column)));
     spots

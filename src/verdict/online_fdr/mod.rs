@@ -113,6 +113,12 @@ pub struct OnlineFdr {
     history: History,
 }
 
+impl PartialEq for OnlineFdr {
+    fn eq(&self, other: &Self) -> bool {
+        (self.procedure.name, self.alpha, &self.history) == (other.procedure.name, other.alpha, &other.history)
+    }
+}
+
 impl OnlineFdr {
     /// The level of the next test: it is rejected if its p-value is at most this. Strictly between 0 and 1.
     pub fn level(&self) -> f64 {
