@@ -1,7 +1,7 @@
 //! False alarms, power and delay in simulated worlds, beside the figures of the design and the peers' rules.
 //!
-//! `cargo bench --bench calibration -- [power] [null] [worlds] [scales] [compare]`, by default all. Prints the
-//! tables of `src/verdict/figures.md`; the seeds are fixed, so a run prints the same on every machine.
+//! `cargo bench --bench calibration -- [section ...]`, by default all: power, null-200, null-1000, null-5000,
+//! null-50000, chunks, worlds, scales, compare. Prints the tables of `src/verdict/figures.md`; the seeds are fixed, so a run prints the same on every machine.
 
 #[path = "../tests/calibration/mod.rs"]
 mod kit;
@@ -24,9 +24,13 @@ use kit::world::{PERSISTENT, SEASONAL, STILL, State, USUAL, WANDERING, Weather, 
 fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let sections: [(&str, fn()); 5] = [
+    let sections: [(&str, fn()); 9] = [
         ("power", print_power),
-        ("null", print_null),
+        ("null-200", || print_null(0)),
+        ("null-1000", || print_null(1)),
+        ("null-5000", || print_null(2)),
+        ("null-50000", || print_null(3)),
+        ("chunks", print_chunks),
         ("worlds", print_worlds),
         ("scales", print_scales),
         ("compare", print_compare),
@@ -96,64 +100,48 @@ fn print_power() {
     }
 }
 
-fn print_null() {
-    const MODELS: u64 = 15;
+/// Rules in the order of `null_month`, each with the published alarms for each of [`NULL_ROWS`].
+const NULL_PUBLISHED: [(&str, [&str; 4]); 12] = [
+    (KS_05.name, ["121", "121", "122", "127"]),
+    (PEERS[1].name, ["1.17", "1.14", "1.19", "1.19"]),
+    (PEERS[2].name, ["68.8", "0", "0", "0"]),
+    (PEERS[3].name, ["0.19", "0", "0", "0"]),
+    (PEERS[4].name, ["211", "0", "0", "0"]),
+    (PEERS[5].name, ["79", "0", "0", "0"]),
+    (PEERS[6].name, ["889", "40.8", "0.04", "0"]),
+    (PEERS[7].name, ["0", "0", "0", "0"]),
+    (PEERS[8].name, ["0", "0", "0", "0"]),
+    (ALPHA_RATE.name, ["1.09", "0.90", "0.92", "1.09"]),
+    ("Driftline, i.i.d. rule without floors", ["-", "-", "-", "-"]),
+    ("Driftline, i.i.d. rule", ["-", "-", "-", "-"]),
+];
+
+/// Rows of a day.
+const NULL_ROWS: [u64; 4] = [200, 1_000, 5_000, 50_000];
+
+fn print_null(size: usize) {
+    const MODELS: u64 = 10;
     const DAYS: usize = 100;
-    const ROWS: [u64; 4] = [200, 1_000, 5_000, 50_000];
-    let published: [(&str, [&str; 4]); 12] = [
-        (KS_05.name, ["121", "121", "122", "127"]),
-        (PEERS[1].name, ["1.17", "1.14", "1.19", "1.19"]),
-        (PEERS[2].name, ["68.8", "0", "0", "0"]),
-        (PEERS[3].name, ["0.19", "0", "0", "0"]),
-        (PEERS[4].name, ["211", "0", "0", "0"]),
-        (PEERS[5].name, ["79", "0", "0", "0"]),
-        (PEERS[6].name, ["889", "40.8", "0.04", "0"]),
-        (PEERS[7].name, ["0", "0", "0", "0"]),
-        (PEERS[8].name, ["0", "0", "0", "0"]),
-        (ALPHA_RATE.name, ["1.09", "0.90", "0.92", "1.09"]),
-        ("Driftline, i.i.d. rule without floors", ["-", "-", "-", "-"]),
-        ("Driftline, i.i.d. rule", ["-", "-", "-", "-"]),
-    ];
-    println!(
-        "\n### Alarms per 30 days without drift (share of days): {MODELS} models of 100 features, {DAYS} days each\n"
-    );
-    let mut tallies = vec![[Tally::default(); 4]; published.len()];
-    for (size, rows) in ROWS.into_iter().enumerate() {
-        let plan = Plan { laws: mixed(), weather: STILL, rows, reference_days: 0 };
-        for number in 0..MODELS {
-            let mut random = Random::new(SEED, 1_700 + number);
-            let model = plan.train(&mut random);
-            let mut life = plan.start(&model, Random::new(SEED, 17_000 + 100 * rows + number));
-            for (tally, alarms) in tallies.iter_mut().zip(null_month(&mut life, DAYS)) {
-                tally[size].alarms += alarms.alarms;
-                tally[size].alarm_days += alarms.alarm_days;
-                tally[size].days += alarms.days;
-            }
-        }
+    let rows = NULL_ROWS[size];
+    let plan = Plan { laws: mixed(), weather: STILL, rows, reference_days: 0 };
+    let mut tallies = [Tally::default(); NULL_PUBLISHED.len()];
+    for number in 0..MODELS {
+        let model = plan.train(&mut Random::new(SEED, 1_700 + number));
+        let mut life = plan.start(&model, Random::new(SEED, 17_000 + 100 * rows + number));
+        null_month(&mut life, DAYS, &mut tallies);
     }
-    head(&[
-        "rule",
-        "n = 200",
-        "published",
-        "1,000",
-        "published",
-        "5,000",
-        "published",
-        "50,000",
-        "published",
-    ]);
-    for ((name, published), tally) in published.iter().zip(&tallies) {
-        let cells = tally.iter().zip(published).flat_map(|(tally, known)| [rate(tally), (*known).to_owned()]);
-        row([(*name).to_owned()].into_iter().chain(cells));
+    println!("\n### Without drift, n = {rows} a day: {MODELS} models of 100 features, {DAYS} days each\n");
+    head(&["rule", "alarms per 30 days", "published", "share of days with an alarm (95 %)"]);
+    for ((name, published), tally) in NULL_PUBLISHED.iter().zip(&tallies) {
+        let days = share(tally.alarm_days, tally.days);
+        row([(*name).to_owned(), short(tally.per_month()), published[size].to_owned(), days]);
     }
-    print_chunks();
 }
 
 /// The peers' rules, the published one, and ours without and with floors.
-fn null_month(life: &mut Life, days: usize) -> Vec<Tally> {
+fn null_month(life: &mut Life, days: usize, tallies: &mut [Tally]) {
     let mut rules: Vec<Box<dyn Rule>> =
         PEERS.iter().chain([&ALPHA_RATE]).map(|entry| (entry.fit)(&life.model)).collect();
-    let mut tallies = vec![Tally::default(); rules.len() + 2];
     for _ in 0..days {
         let summary = life.next_day(Change::Nothing);
         let mut alarms = life.judge(&summary, &mut rules);
@@ -162,12 +150,11 @@ fn null_month(life: &mut Life, days: usize) -> Vec<Tally> {
         alarms.extend([usize::from(ours.p_value.is_some_and(|p| p <= ours.alpha)), usize::from(ours.alarm)]);
         tallies.iter_mut().zip(alarms).for_each(|(tally, alarms)| tally.add(alarms));
     }
-    tallies
 }
 
 fn print_chunks() {
-    const MODELS: u64 = 40;
-    const DAYS: usize = 30;
+    const MODELS: u64 = 20;
+    const DAYS: usize = 20;
     let rules = [NANNYML_KS, NANNYML];
     println!(
         "\n### The threshold of three standard deviations, false alarms per test, n = 1,000, {MODELS} models\n"
@@ -366,9 +353,14 @@ fn print_scales() {
                 })
                 .collect();
             let missed = found.iter().filter(|hours| hours.is_infinite()).count();
-            let never = format!(" ({} % never in 30 d)", 100 * missed / RUNS);
-            let never = if missed > 0 { never } else { String::new() };
-            cells.extend([format!("{:.1}{never}", median(found)), published.to_owned()]);
+            let middle = median(found);
+            let middle = if middle.is_finite() { format!("{middle:.1}") } else { "never".to_owned() };
+            let often = if missed > 0 {
+                format!(" (never in {} % of runs)", 100 * missed / RUNS)
+            } else {
+                String::new()
+            };
+            cells.extend([middle + &often, published.to_owned()]);
         }
         row(cells);
     }
