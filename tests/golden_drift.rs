@@ -231,7 +231,7 @@ impl Sample {
 
     fn score(&self, name: &str) -> Result<Score, NotTestable> {
         let test = TESTS.iter().find(|test| test.name == name).expect("the test is in the table");
-        let pair = Pair { shape: &self.shape, reference: &self.reference, current: &self.current };
+        let pair = Pair::new(&self.shape, &self.reference, &self.current);
         (test.score)(&pair)
     }
 }

@@ -82,7 +82,7 @@ pub fn decide(baseline: &Baseline, sample: WindowSample<'_>, settings: &Settings
 }
 
 fn judge(column: &Column, current: &ColumnSummary, floors: &Floors) -> Judged {
-    let pair = Pair { shape: &column.shape, reference: &column.summary, current };
+    let pair = Pair::new(&column.shape, &column.summary, current);
     let mut results = Vec::new();
     let mut alarming: Vec<(&DriftTest, Score)> = Vec::new();
     let mut moved: f64 = 0.0;

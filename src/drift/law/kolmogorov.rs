@@ -28,12 +28,14 @@ pub fn kolmogorov_tail(x: f64) -> Tail {
         return Tail::of(1.0 - (2.0 * PI).sqrt() / x * sum);
     }
     // The first term's exponential is taken out of the sum.
-    let sum: f64 = (1..=6)
-        .map(|j| {
-            let term = (-2.0 * f64::from(j * j - 1) * x * x).exp();
-            if j % 2 == 1 { term } else { -term }
-        })
-        .sum();
+    let mut sum = 1.0;
+    for j in 2..=6 {
+        let term = (-2.0 * f64::from(j * j - 1) * x * x).exp();
+        sum += if j % 2 == 1 { term } else { -term };
+        if term < 1e-17 {
+            break;
+        }
+    }
     Tail::new(2.0 * sum, -2.0 * x * x)
 }
 
@@ -59,12 +61,15 @@ pub fn kuiper_tail(x: f64) -> Tail {
             .sum();
         return Tail::of(1.0 - (2.0 * PI).sqrt() * PI * PI / x.powi(3) * sum);
     }
-    let sum: f64 = (1..=6)
-        .map(|j| {
-            let square = f64::from(j * j) * x * x;
-            (4.0 * square - 1.0) * (-2.0 * f64::from(j * j - 1) * x * x).exp()
-        })
-        .sum();
+    let mut sum = 4.0 * x * x - 1.0;
+    for j in 2..=6 {
+        let square = f64::from(j * j) * x * x;
+        let term = (4.0 * square - 1.0) * (-2.0 * f64::from(j * j - 1) * x * x).exp();
+        sum += term;
+        if term < 1e-17 {
+            break;
+        }
+    }
     Tail::new(2.0 * sum, -2.0 * x * x)
 }
 
