@@ -48,24 +48,20 @@ pub(super) struct Bins {
 impl Bins {
     /// The bins of a pair; all shares of an empty sample are 0.
     pub(super) fn of(numeric: &Numeric<'_>) -> Self {
-        let (reference, current) = (&numeric.reference.counts, &numeric.current.counts);
-        let sum = |counts: &crate::summary::Counts| counts.iter().map(|count| count as f64).sum::<f64>();
-        let (m, n) = (sum(reference), sum(current));
+        let (reference, current) = (numeric.reference.counts.to_floats(), numeric.current.counts.to_floats());
+        let (m, n) = (reference.iter().sum::<f64>(), current.iter().sum::<f64>());
         let (per_m, per_n, all) = (m.max(1.0), n.max(1.0), (m + n).max(1.0));
+        let edges = numeric.grid.edges();
         let (mut f, mut g) = (0.0, 0.0);
-        let mut edge_below = None;
-        let edges = numeric.grid.edges().iter().map(|edge| Some(*edge)).chain([None]);
-        let counts = reference.iter().zip(current.iter());
-        let each = counts.zip(edges).map(|((held_before, held), edge)| {
-            let (held_before, held) = (held_before as f64, held as f64);
+        let mut each = Vec::with_capacity(reference.len());
+        for (index, (&held_before, &held)) in reference.iter().zip(&current).enumerate() {
             let (p, q) = (held_before / per_m, held / per_n);
             (g, f) = (g + p, f + q);
-            let point = is_point(edge_below, edge);
-            edge_below = edge;
             let mass = (held_before + held) / all;
-            Bin { point, reference: held_before, current: held, p, q, mass, difference: f - g }
-        });
-        Self::summed(each.collect())
+            let point = index > 0 && is_point(edges.get(index - 1), edges.get(index));
+            each.push(Bin { point, reference: held_before, current: held, p, q, mass, difference: f - g });
+        }
+        Self::summed(each)
     }
 
     fn summed(each: Vec<Bin>) -> Self {
@@ -102,6 +98,6 @@ impl Bins {
 
 /// Whether a bin between these edges holds one value only. The grid gives such bins to values with a large
 /// share.
-fn is_point(below: Option<f64>, above: Option<f64>) -> bool {
-    matches!((below, above), (Some(low), Some(high)) if low.next_up() >= high)
+fn is_point(below: Option<&f64>, above: Option<&f64>) -> bool {
+    matches!((below, above), (Some(low), Some(high)) if low.next_up() >= *high)
 }

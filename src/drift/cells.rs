@@ -9,6 +9,12 @@
 //! underflow, the overflow, and one group for all bins inside the range in which the reference has
 //! nothing. Missing values are no cell: the test `missing` has them.
 //!
+//! Cells too small for the chi-squared law are joined; where that leaves one cell, the largest cell is tested
+//! against the rest by the exact law of two rates. That is never wrong more often than it says, takes
+//! microseconds, and can give a p-value as small as an alarm of a model with many columns needs. Drawing
+//! tables with the same margins would use every cell, but no p-value below one over the number of draws can
+//! come from it, and the draws would be made for every small window of every column.
+//!
 //! Invariant: cells that are empty in both samples are left out; both vectors have one length.
 
 use super::bins::Bin;

@@ -28,7 +28,8 @@ pub fn kuiper(reference: &[u64], current: &[u64]) -> f64 {
 /// Statistic and effect: [`kuiper`].
 ///
 /// p-value: Kuiper's limit law at √n_eff·V + 2·0.5826·√δ, the grid correction of [`ks`](super::ks) once for
-/// each of the two extremes. Conservative with atoms and in small samples.
+/// each of the two extremes. Of half a million simulated bridges on 64 and on 256 bins, .0498 and .0509 have a
+/// p-value of at most .05, and .0010 and .0009 one of at most .001. Conservative with atoms and in small samples.
 fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let bins = pair.bins_that_vary()?;
     let (m, n) = pair.values;

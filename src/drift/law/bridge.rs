@@ -132,11 +132,11 @@ impl BridgeForm {
     fn integrand(&self, s: &Lanes, along: &Lanes, x: f64, centre: f64) -> (f64, f64) {
         let (end, turns) = self.walk_complex(s);
         let (mut sum, mut largest) = (0.0, 0.0f64);
-        for lane in 0..LANES {
+        for (lane, turns) in turns.into_iter().enumerate() {
             let (re, im) = (s.re[lane], s.im[lane]);
             let (ln_size, angle) = logarithm(end.re[lane], end.im[lane]);
             // The values of the recurrence turn clockwise, by less than half a turn a step.
-            let angle = angle - 2.0 * PI * turns[lane];
+            let angle = angle - 2.0 * PI * turns;
             let exponent = -(re - centre) * x - 0.5 * ln_size;
             let phase = -im * x - 0.5 * angle;
             // along/s.
@@ -157,7 +157,7 @@ impl BridgeForm {
         let mut slope = Lanes { re: [1.0; LANES], im: [0.0; LANES] };
         let mut turns = [0.0; LANES];
         for (weight, mass) in &self.beads {
-            for lane in 0..LANES {
+            for (lane, turns) in turns.iter_mut().enumerate() {
                 let (u_re, u_im) = (2.0 * s.re[lane], 2.0 * s.im[lane]);
                 let (y_re, y_im) = (y.re[lane], y.im[lane]);
                 slope.re[lane] -= weight * (u_re * y_re - u_im * y_im);
@@ -165,7 +165,7 @@ impl BridgeForm {
                 y.re[lane] = y_re + mass * slope.re[lane];
                 y.im[lane] = y_im + mass * slope.im[lane];
                 // From below the real line to above it clockwise is past the negative half.
-                turns[lane] += if y_im < 0.0 && y.im[lane] >= 0.0 { 1.0 } else { 0.0 };
+                *turns += if y_im < 0.0 && y.im[lane] >= 0.0 { 1.0 } else { 0.0 };
             }
         }
         (y, turns)

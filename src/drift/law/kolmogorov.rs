@@ -188,6 +188,53 @@ mod tests {
         }
     }
 
+    /// The share of bridges on `bins` equal bins whose corrected p-value is at or below each level.
+    fn simulated_sizes(bins: u32, runs: u32, levels: [f64; 2]) -> [f64; 2] {
+        let mut state = 7u64;
+        let mut even = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+        };
+        let mut normal = || (-2.0 * even().ln()).sqrt() * (2.0 * PI * even()).cos();
+        let correction = 2.0 * GRID_CORRECTION / f64::from(bins).sqrt();
+        let mut sizes = [0.0; 2];
+        for _ in 0..runs {
+            let steps: Vec<f64> = (0..bins).map(|_| normal() / f64::from(bins).sqrt()).collect();
+            let drift = steps.iter().sum::<f64>() / f64::from(bins);
+            let (mut at, mut above, mut below) = (0.0, 0.0f64, 0.0f64);
+            for step in steps {
+                at += step - drift;
+                above = above.max(at);
+                below = below.max(-at);
+            }
+            let p_value = kuiper_sf(above + below + correction);
+            for (size, level) in sizes.iter_mut().zip(levels) {
+                *size += f64::from(u8::from(p_value <= level)) / f64::from(runs);
+            }
+        }
+        sizes
+    }
+
+    #[test]
+    fn kuipers_grid_correction_is_twice_that_of_kolmogorov() {
+        for bins in [64, 256] {
+            let (runs, levels) = (4_000, [0.05, 0.01]);
+            for (size, level) in simulated_sizes(bins, runs, levels).into_iter().zip(levels) {
+                let error = (level * (1.0 - level) / f64::from(runs)).sqrt();
+                println!("{bins} bins: {size:.4} at {level}");
+                assert!((size - level).abs() < 3.3 * error, "{bins} bins: {size} at {level}");
+            }
+        }
+    }
+
+    #[test]
+    #[ignore = "half a million bridges: minutes without optimisation"]
+    fn kuipers_grid_correction_at_length() {
+        for bins in [64, 256] {
+            println!("{bins} bins: {:?}", simulated_sizes(bins, 250_000, [0.05, 0.001]));
+        }
+    }
+
     #[test]
     fn the_exact_law_of_tiny_samples_is_counted_by_hand() {
         // Of the six orders of two and two values, two separate the samples.

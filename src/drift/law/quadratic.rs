@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn the_table_is_the_sum() {
-        let laws: [(f64, fn(f64) -> Tail, fn(f64) -> Tail); 2] = [
+        type Law = fn(f64) -> Tail;
+        let laws: [(f64, Law, Law); 2] = [
             (0.007, cramer_von_mises_tail, cramer_von_mises_sum),
             (0.07, anderson_darling_tail, anderson_darling_sum),
         ];
