@@ -1,76 +1,135 @@
-//! Closing a window: every test of `TESTS` on 20 and on 1,000 numeric columns of 266 bins, a tenth of them
-//! with a third of the values in one atom.
+//! Closing a window: every test and the words for people on 20, 1,000 and 10,000 columns, of which six in ten
+//! are continuous numbers, two have a third of their values in one atom, and two are categories; then the same
+//! with only the tests that may alarm, as a calibration runs them; then each test alone.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use driftline::drift::{Pair, TESTS};
+use driftline::drift::{Pair, TESTS, describe};
 use driftline::event::ColumnKind;
-use driftline::summary::{ColumnSummary, FixedPoint, Grid, NumericScratch, NumericSummary, Shape};
+use driftline::summary::{
+    CategoricalSummary, Categories, ColumnSummary, FixedPoint, Grid, NumericScratch, NumericSummary, Shape,
+};
 
 const BINS: u32 = 266;
+const NAMES: usize = 40;
 const REFERENCE_ROWS: usize = 50_000;
 const CURRENT_ROWS: usize = 5_000;
 
 struct Column {
+    kind: ColumnKind,
     shape: Shape,
     reference: ColumnSummary,
     current: ColumnSummary,
 }
 
+/// Numbers that look like chance, evenly in 0..1.
+struct Even(u64);
+
+impl Even {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
 impl Column {
     fn new(number: usize) -> Self {
-        let atom = number.is_multiple_of(10).then_some(0.5);
+        match number % 10 {
+            0 | 5 => Self::of_numbers(number, Some(0.5)),
+            1 | 6 => Self::of_names(number),
+            _ => Self::of_numbers(number, None),
+        }
+    }
+
+    fn of_numbers(number: usize, atom: Option<f64>) -> Self {
         let mut edges: Vec<f64> = (0..=BINS - 2).map(|bin| f64::from(bin) / f64::from(BINS - 2)).collect();
         edges.extend(atom.map(f64::next_down));
         edges.sort_by(f64::total_cmp);
         edges.dedup();
         let grid = Grid::try_new(edges, FixedPoint { centre: 0.5, scale: 0.3 }).expect("edges ascend");
-        let mut state = number as u64;
+        let mut even = Even(number as u64);
         let mut count = |rows: usize| {
             let mut summary = NumericSummary::empty(&grid);
             let values = (0..rows).map(|row| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                let uniform = (state >> 11) as f64 / (1u64 << 53) as f64;
-                atom.filter(|_| row % 3 == 0).or(Some(uniform))
+                let value = even.next();
+                atom.filter(|_| row % 3 == 0).or(Some(value))
             });
             summary.observe_values(&grid, values, &mut NumericScratch::default());
             ColumnSummary::Numeric(summary)
         };
         let (reference, current) = (count(REFERENCE_ROWS), count(CURRENT_ROWS));
-        Self { shape: Shape::Numeric(grid), reference, current }
+        Self { kind: ColumnKind::Numeric, shape: Shape::Numeric(grid), reference, current }
+    }
+
+    /// Low names are commoner.
+    fn of_names(number: usize) -> Self {
+        let top = (0..NAMES).map(|name| format!("name {name}")).collect();
+        let categories = Categories { top, buckets: 0, rare: vec![], open: false, rare_singletons: Some(3) };
+        let mut even = Even(number as u64);
+        let mut count = |rows: usize| {
+            let mut summary = CategoricalSummary::empty(&categories);
+            for _ in 0..rows {
+                let value = even.next();
+                summary.counts.add((value * value * NAMES as f64) as usize, 1);
+            }
+            ColumnSummary::Categorical(summary)
+        };
+        let (reference, current) = (count(REFERENCE_ROWS), count(CURRENT_ROWS));
+        Self { kind: ColumnKind::Categorical, shape: Shape::Categorical(categories), reference, current }
+    }
+
+    fn pair(&self) -> Pair<'_> {
+        Pair::new(black_box(&self.shape), &self.reference, black_box(&self.current))
     }
 
     fn score_all(&self) -> usize {
-        let pair = Pair { shape: &self.shape, reference: &self.reference, current: &self.current };
-        let made_for = |kinds: &[ColumnKind]| kinds.contains(&ColumnKind::Numeric);
-        TESTS
-            .iter()
-            .filter(|test| made_for(test.kinds))
-            .filter(|test| (test.score)(black_box(&pair)).is_ok())
-            .count()
+        let pair = self.pair();
+        let tests = TESTS.iter().filter(|test| test.kinds.contains(&self.kind));
+        let scored = tests.filter(|test| black_box((test.score)(&pair)).is_ok()).count();
+        scored + usize::from(black_box(describe(&pair)).is_some())
+    }
+
+    fn score_alarming(&self) -> usize {
+        let pair = self.pair();
+        let tests = TESTS.iter().filter(|test| test.alarms && test.kinds.contains(&self.kind));
+        tests.filter(|test| black_box((test.score)(&pair)).is_ok()).count()
     }
 }
 
 fn close(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("close");
-    for columns in [20usize, 1000] {
-        let window: Vec<Column> = (0..columns).map(Column::new).collect();
-        group.throughput(Throughput::Elements(columns as u64));
-        group.bench_with_input(BenchmarkId::from_parameter(columns), &window, |bencher, window| {
-            bencher.iter(|| window.iter().map(Column::score_all).sum::<usize>());
-        });
+    for (name, score) in
+        [("close", Column::score_all as fn(&Column) -> usize), ("alarming", Column::score_alarming)]
+    {
+        let mut group = criterion.benchmark_group(name);
+        for columns in [20usize, 1_000, 10_000] {
+            let window: Vec<Column> = (0..columns).map(Column::new).collect();
+            group.throughput(Throughput::Elements(columns as u64));
+            group.sample_size(if columns > 1_000 { 10 } else { 50 });
+            group.bench_with_input(BenchmarkId::from_parameter(columns), &window, |bencher, window| {
+                bencher.iter(|| window.iter().map(score).sum::<usize>());
+            });
+        }
+        group.finish();
     }
-    group.finish();
 }
 
+/// One column of each sort, wholly, and by its tests. A test alone also prepares what tests share.
 fn each_test(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("test");
-    for (name, column) in [("continuous", Column::new(1)), ("atom", Column::new(10))] {
-        let pair = Pair { shape: &column.shape, reference: &column.reference, current: &column.current };
-        for test in TESTS.iter().filter(|test| test.kinds.contains(&ColumnKind::Numeric)) {
+    for (name, column) in
+        [("continuous", Column::new(2)), ("atom", Column::new(10)), ("category", Column::new(11))]
+    {
+        group.bench_function(BenchmarkId::new("all", name), |bencher| bencher.iter(|| column.score_all()));
+        group.bench_function(BenchmarkId::new("alarming", name), |bencher| {
+            bencher.iter(|| column.score_alarming());
+        });
+        group.bench_function(BenchmarkId::new("describe", name), |bencher| {
+            bencher.iter(|| describe(&column.pair()));
+        });
+        for test in TESTS.iter().filter(|test| test.kinds.contains(&column.kind)) {
             group.bench_function(BenchmarkId::new(test.name, name), |bencher| {
-                bencher.iter(|| (test.score)(black_box(&pair)));
+                bencher.iter(|| (test.score)(&column.pair()));
             });
         }
     }

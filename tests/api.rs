@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use driftline::event::{RejectReason, Span};
 use driftline::incident::Status;
-use driftline::monitor::Commit;
+use driftline::monitor::{BudgetView, Commit};
 use driftline::notify::Outbox;
 use driftline::serve::metrics::{Attempt, Labels};
 use driftline::serve::{
     self, ApiState, BlindSpots, ENDPOINTS, Health, Metrics, ModelView, Models, VersionView, WindowsOf,
 };
 use driftline::store::{Options, Store};
-use driftline::verdict::Budget;
+use driftline::verdict::{Budget, Entry, Ledger};
 use driftline::verdict::blind_spots::{BlindSpot, RateChange};
 use driftline::window::WindowSettings;
 use sample::{HOUR, at, dead_letter, full_commit, incident, notification, window};

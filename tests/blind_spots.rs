@@ -107,7 +107,7 @@ fn spot(column: &Column, rows: u32, needed: Needed) -> BlindSpot {
 /// Whether the rule would alarm: a test's p-value is small enough and its effect large enough.
 fn alarms(column: &Column, current: &ColumnSummary, needed: &Needed) -> bool {
     let Floors { cumulative_share, share, rate, .. } = needed.floors;
-    let pair = Pair { shape: &column.shape, reference: &column.summary, current };
+    let pair = Pair::new(&column.shape, &column.summary, current);
     let alarming = TESTS.iter().filter(|test| test.alarms && test.kinds.contains(&column.spec.kind));
     alarming.filter_map(|test| (test.score)(&pair).ok()).any(|score| {
         let floor = match score.effect_unit {
@@ -204,7 +204,7 @@ fn at_the_missing_rate_given_four_windows_of_five_alarm() {
                 let anomalies = Anomalies { missing, ..Anomalies::default() };
                 let current =
                     ColumnSummary::Numeric(NumericSummary { counts, anomalies, ..training.clone() });
-                let pair = Pair { shape: &column.shape, reference: &column.summary, current: &current };
+                let pair = Pair::new(&column.shape, &column.summary, &current);
                 let test = driftline::drift::test("missing").expect("it is in the table");
                 let score = (test.score)(&pair).expect("there are rows");
                 score.p_value.is_some_and(|p| p.ln() <= usual().log_p) && score.effect >= 0.005

@@ -47,6 +47,14 @@ fn csv(values: &[f64]) -> String {
     format!("x\n{}\n", lines.join("\n"))
 }
 
+/// scipy's Cramér–von Mises statistic, which with ties grows with the sizes of the samples where ours does
+/// not: it is compared where there are none.
+fn without_ties<'a>(reference: &[f64], current: &[f64], expected: &'a Value) -> &'a Value {
+    let mut all = [reference, current].concat();
+    all.sort_by(f64::total_cmp);
+    if all.windows(2).any(|pair| pair[0] == pair[1]) { &Value::Null } else { expected }
+}
+
 #[test]
 fn distances_agree_with_reference_values_within_their_bound() {
     let dir = TempDir::new().expect("a directory");
@@ -68,6 +76,7 @@ fn distances_agree_with_reference_values_within_their_bound() {
             ("kuiper", &expected["kuiper"]["statistic"]),
             ("wasserstein", &expected["wasserstein1"]),
             ("energy", &expected["energy_distance_sqrt"]),
+            ("cvm", without_ties(&reference, &current, &expected["cvm"]["statistic"])),
         ] {
             let (Some(found), Some(expected)) = (statistic(column, test), expected.as_f64()) else {
                 continue;

@@ -107,7 +107,7 @@ fn sizes_of(
         for rows in [500, 5000] {
             for _ in 0..WINDOWS_EACH {
                 let current = window(&column, &mut random, rows);
-                let pair = Pair { shape: &column.shape, reference: &column.reference, current: &current };
+                let pair = Pair::new(&column.shape, &column.reference, &current);
                 for test in TESTS.iter().filter(|test| test.alarms && test.kinds.contains(&column.kind)) {
                     let score = (test.score)(&pair).expect("there are values");
                     p_values.entry((test.name, rows)).or_default().extend(score.p_value);

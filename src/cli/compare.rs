@@ -100,7 +100,7 @@ fn compare(reference: &dyn Table, current: &dyn Table, args: &Args) -> Result<Co
 
     let pairs = all.iter().zip(&before.columns).zip(&after.columns);
     let mut pairs = pairs.map(|((Watched { spec, shape, .. }, reference), current)| {
-        (Arc::clone(&spec.name), Pair { shape, reference, current })
+        (Arc::clone(&spec.name), Pair::new(shape, reference, current))
     });
     let usual: Vec<(Arc<str>, Pair<'_>)> = pairs.by_ref().take(shapes.len()).collect();
     let fine: BTreeMap<Arc<str>, Pair<'_>> = pairs.collect();
@@ -153,7 +153,7 @@ fn note_lone_columns(
 
 impl Compared {
     fn new(name: &str, pair: &Pair<'_>, fine: Option<&Pair<'_>>) -> Self {
-        let kind = match pair.shape {
+        let kind = match pair.shape() {
             Shape::Numeric(_) => ColumnKind::Numeric,
             Shape::Categorical(_) => ColumnKind::Categorical,
         };
@@ -167,8 +167,8 @@ impl Compared {
         Self {
             name: name.to_owned(),
             kind,
-            reference_n: n(pair.reference),
-            current_n: n(pair.current),
+            reference_n: n(pair.reference()),
+            current_n: n(pair.current()),
             scores: scores.collect(),
             summary: drift::describe(pair),
         }

@@ -1,7 +1,7 @@
 //! `chi2`: Pearson's chi-squared test of homogeneity.
 
-use super::cells::{Cells, Distance, total};
-use super::tv::tv;
+use super::cells::{Distance, of_counts, total};
+use super::tv;
 use super::{BOTH, DriftTest, EffectUnit, NotTestable, Pair, Score};
 
 pub(super) const TEST: DriftTest = DriftTest {
@@ -15,6 +15,10 @@ pub(super) const TEST: DriftTest = DriftTest {
 /// X² = Σ(O − E)²/E over the cells of both samples, E the expected count when both have the pooled shares
 /// (Pearson 1900); cells empty in both are dropped. 0 when either sample is empty.
 pub fn chi2(reference: &[u64], current: &[u64]) -> f64 {
+    of_counts(reference, current, statistic)
+}
+
+fn statistic(reference: &[f64], current: &[f64]) -> f64 {
     sum_over_expected(reference, current, |observed, expected| (observed - expected).powi(2) / expected)
 }
 
@@ -24,15 +28,14 @@ pub fn homogeneity_degrees(reference: &[u64], current: &[u64]) -> usize {
 }
 
 /// Σ of `term(observed, expected)` over the cells of both samples.
-pub(super) fn sum_over_expected(reference: &[u64], current: &[u64], term: impl Fn(f64, f64) -> f64) -> f64 {
+pub(super) fn sum_over_expected(reference: &[f64], current: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {
     let (m, n) = (total(reference), total(current));
     if m == 0.0 || n == 0.0 {
         return 0.0;
     }
-    let cells = reference.iter().zip(current).filter(|(b, a)| **b > 0 || **a > 0);
+    let cells = reference.iter().zip(current).filter(|(b, a)| **b > 0.0 || **a > 0.0);
     cells
         .map(|(&b, &a)| {
-            let (b, a) = (b as f64, a as f64);
             let pooled = (b + a) / (n + m);
             term(a, n * pooled) + term(b, m * pooled)
         })
@@ -46,15 +49,15 @@ pub(super) fn sum_over_expected(reference: &[u64], current: &[u64], term: impl F
 /// hold ten values in either sample; the score says when that was needed. Where that leaves one cell, the
 /// exact test of the largest cell's share.
 fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
-    homogeneity_score(pair, chi2)
+    homogeneity_score(pair, statistic)
 }
 
 /// The score of a test of homogeneity whose statistic on count vectors is `statistic`.
 pub(super) fn homogeneity_score(pair: &Pair<'_>, statistic: Distance) -> Result<Score, NotTestable> {
-    let cells = Cells::of(pair)?;
+    let cells = pair.cells()?;
     let score = cells
         .score(pair, statistic, |statistic, _| statistic)
-        .with_effect(tv(&cells.reference, &cells.current), EffectUnit::Share);
+        .with_effect(tv::distance(&cells.reference, &cells.current), EffectUnit::Share);
     if score.p_value.is_some() {
         return Ok(score);
     }

@@ -5,6 +5,7 @@
 //! from none to 5 % is as loud as from 40 % to 62 %, whatever the sample sizes.
 
 use super::Pair;
+use super::bins::Bin;
 use super::missing::missing;
 use super::numeric::Numeric;
 use super::overflow::shares_beyond;
@@ -35,8 +36,7 @@ impl Statement {
 
     /// Cohen's h, without its sign.
     fn loudness(&self) -> f64 {
-        let angle = |share: f64| 2.0 * share.clamp(0.0, 1.0).sqrt().asin();
-        (angle(self.current) - angle(self.reference)).abs()
+        2.0 * half_angle_sine(self.reference, self.current).asin()
     }
 
     fn grew(&self) -> bool {
@@ -47,6 +47,28 @@ impl Statement {
         let Self { before, after, .. } = self;
         format!("{before}{}{after}, {} in training", percent(self.current), percent(self.reference))
     }
+}
+
+/// The sine of half of Cohen's h, without its sign: it grows with h and needs no trigonometry.
+fn half_angle_sine(p: f64, q: f64) -> f64 {
+    let (p, q) = (p.clamp(0.0, 1.0), q.clamp(0.0, 1.0));
+    ((q * (1.0 - p)).sqrt() - (p * (1.0 - q)).sqrt()).abs().min(1.0)
+}
+
+/// Of pairs of shares (reference, current) the index of the loudest; of equally loud ones the first that grew,
+/// or else the first.
+fn loudest(shares: impl Iterator<Item = (usize, (f64, f64))>) -> Option<usize> {
+    let mut best: Option<(usize, f64, bool)> = None;
+    for (index, (p, q)) in shares {
+        let (sine, grew) = (half_angle_sine(p, q), q > p);
+        let louder = best.is_none_or(|(_, most, most_grew)| {
+            sine > most + TIE || ((sine - most).abs() <= TIE && grew && !most_grew)
+        });
+        if louder {
+            best = Some((index, sine, grew));
+        }
+    }
+    best.map(|(index, ..)| index)
 }
 
 /// The largest difference of a pair in words, such as "31 % of rows above 41,200, 4 % in training". `None`
@@ -63,7 +85,7 @@ pub fn describe(pair: &Pair<'_>) -> Option<String> {
             statements.push(anomaly(pair, "infinite in ", |anomalies| {
                 anomalies.positive_infinity.saturating_add(anomalies.negative_infinity)
             }));
-            statements.push(of_numbers(&numeric));
+            statements.push(of_numbers(&numeric, &pair.bins().ok()?.each));
         }
         (
             Shape::Categorical(categories),
@@ -77,11 +99,16 @@ pub fn describe(pair: &Pair<'_>) -> Option<String> {
 }
 
 fn anomaly(pair: &Pair<'_>, words: &str, count: fn(&Anomalies) -> u64) -> Option<Statement> {
-    let share = |side: &ColumnSummary| {
-        let rows = rows(side);
+    let share = |side: &ColumnSummary, values| {
+        let rows = rows(side.anomalies(), values);
         (rows > 0).then(|| count(side.anomalies()) as f64 / rows as f64)
     };
-    Some(Statement::new(words, " of rows", share(pair.reference)?, share(pair.current)?))
+    Some(Statement::new(
+        words,
+        " of rows",
+        share(pair.reference, pair.values.0)?,
+        share(pair.current, pair.values.1)?,
+    ))
 }
 
 /// The loudest; of equally loud ones the first that grew, or else the first.
@@ -93,12 +120,12 @@ fn louder(statements: impl IntoIterator<Item = Option<Statement>>) -> Option<Sta
     })
 }
 
-fn of_numbers(numeric: &Numeric<'_>) -> Option<Statement> {
+fn of_numbers(numeric: &Numeric<'_>, bins: &[Bin]) -> Option<Statement> {
     if numeric.reference.counts.total() == 0 || numeric.current.counts.total() == 0 {
         return None;
     }
-    let broad = beyond_an_edge(numeric)?;
-    let narrow = louder([outside_range(numeric), single_value(numeric)]);
+    let broad = beyond_an_edge(numeric, bins)?;
+    let narrow = louder([outside_range(numeric), single_value(numeric, bins)]);
     match narrow {
         Some(narrow) if narrow.loudness() >= PREFERENCE * broad.loudness() => Some(narrow),
         _ => Some(broad),
@@ -107,11 +134,11 @@ fn of_numbers(numeric: &Numeric<'_>) -> Option<Statement> {
 
 /// The side of one edge, the edge chosen by the largest difference of the cumulative shares and the side as
 /// the one that grew.
-fn beyond_an_edge(numeric: &Numeric<'_>) -> Option<Statement> {
+fn beyond_an_edge(numeric: &Numeric<'_>, bins: &[Bin]) -> Option<Statement> {
     let (mut f, mut g) = (0.0f64, 0.0f64);
     let mut widest: Option<(f64, f64, f64)> = None;
-    for (edge, share) in numeric.grid.edges().iter().zip(numeric.shares()) {
-        (g, f) = (g + share.reference, f + share.current);
+    for (edge, bin) in numeric.grid.edges().iter().zip(bins) {
+        (g, f) = (g + bin.p, f + bin.q);
         if widest.is_none_or(|(_, g_widest, f_widest)| (f - g).abs() > (f_widest - g_widest).abs()) {
             widest = Some((*edge, g, f));
         }
@@ -135,12 +162,11 @@ fn outside_range(numeric: &Numeric<'_>) -> Option<Statement> {
     Some(Statement::new("", format!(" of rows outside the training range {range}"), reference, current))
 }
 
-fn single_value(numeric: &Numeric<'_>) -> Option<Statement> {
-    let points = numeric.shares().into_iter().enumerate().filter(|(bin, _)| numeric.is_point(*bin));
-    louder(points.map(|(bin, share)| {
-        let value = number(*numeric.grid.edges().get(bin)?);
-        Some(Statement::new("", format!(" of rows equal to {value}"), share.reference, share.current))
-    }))
+fn single_value(numeric: &Numeric<'_>, bins: &[Bin]) -> Option<Statement> {
+    let points = bins.iter().enumerate().filter(|(_, bin)| bin.point);
+    let loudest = loudest(points.map(|(index, bin)| (index, (bin.p, bin.q))))?;
+    let (value, bin) = (number(*numeric.grid.edges().get(loudest)?), bins.get(loudest)?);
+    Some(Statement::new("", format!(" of rows equal to {value}"), bin.p, bin.q))
 }
 
 fn of_names(
@@ -152,16 +178,16 @@ fn of_names(
     if m == 0 || n == 0 {
         return None;
     }
-    let statement = |index: usize| {
-        let words = match categories.top.get(index) {
-            Some(name) => format!("`{name}` in "),
-            None if index == categories.unseen() => unseen(current),
-            None => format!("a group of rare names {} in ", categories.label(index)),
-        };
-        let share = |side: &CategoricalSummary, size| side.counts.get(index) as f64 / size as f64;
-        Some(Statement::new(words, " of rows", share(reference, m), share(current, n)))
+    let (m, n) = (m as f64, n as f64);
+    let shares = |index| (reference.counts.get(index) as f64 / m, current.counts.get(index) as f64 / n);
+    let index = loudest((0..categories.len()).map(|index| (index, shares(index))))?;
+    let words = match categories.top.get(index) {
+        Some(name) => format!("`{name}` in "),
+        None if index == categories.unseen() => unseen(current),
+        None => format!("a group of rare names {} in ", categories.label(index)),
     };
-    louder((0..categories.len()).map(statement))
+    let (before, now) = shares(index);
+    Some(Statement::new(words, " of rows", before, now))
 }
 
 /// Names the commonest unseen name that is known, and says whether there are others.
@@ -234,7 +260,7 @@ mod tests {
             ColumnSummary::Numeric(summary)
         };
         let (reference, current) = (of(reference), of(current));
-        describe(&Pair { shape: &Shape::Numeric(grid), reference: &reference, current: &current })
+        describe(&Pair::new(&Shape::Numeric(grid), &reference, &current))
     }
 
     fn values(parts: &[(f64, usize)]) -> Vec<Option<f64>> {
@@ -301,7 +327,7 @@ mod tests {
             ColumnSummary::Categorical(summary)
         };
         let (reference, current) = (of(reference), of(current));
-        describe(&Pair { shape: &Shape::Categorical(categories), reference: &reference, current: &current })
+        describe(&Pair::new(&Shape::Categorical(categories), &reference, &current))
     }
 
     #[test]

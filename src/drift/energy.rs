@@ -1,5 +1,6 @@
 //! `energy`: the energy distance.
 
+use super::bins::Bin;
 use super::numeric::Numeric;
 use super::{DriftTest, NUMERIC, NotTestable, Pair, Score, VALUES_MIN};
 use crate::summary::NumericSummary;
@@ -24,7 +25,7 @@ pub(super) const TEST: DriftTest = DriftTest {
 fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let numeric = pair.numeric()?;
     pair.sizes(VALUES_MIN)?;
-    let (square, error) = squared(&numeric)?;
+    let (square, error) = squared(&numeric, &pair.bins()?.each)?;
     let statistic = (2.0 * square).sqrt();
     let from_below = statistic - (2.0 * (square - error).max(0.0)).sqrt();
     let from_above = (2.0 * (square + error)).sqrt() - statistic;
@@ -32,12 +33,11 @@ fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
 }
 
 /// ∫(F − G)² dx and its error bound.
-fn squared(numeric: &Numeric<'_>) -> Result<(f64, f64), NotTestable> {
+fn squared(numeric: &Numeric<'_>, bins: &[Bin]) -> Result<(f64, f64), NotTestable> {
     let edges = numeric.grid.edges();
     let (Some(first), Some(last)) = (edges.first(), edges.last()) else {
         return Err(NotTestable::Degenerate { reason: "the baseline's grid has no edges".to_owned() });
     };
-    let shares = numeric.shares();
     let (mut square, mut error) = (0.0, 0.0);
     for (bin, edge) in [(0, *first), (edges.len(), *last)] {
         let (p, p_excess) = beyond(numeric, numeric.reference, bin, edge);
@@ -46,11 +46,11 @@ fn squared(numeric: &Numeric<'_>) -> Result<(f64, f64), NotTestable> {
         square += likely;
         error += likely.max(q * q_excess + p * p_excess - likely);
     }
-    let mut a = shares.first().map_or(0.0, |share| share.current - share.reference);
-    for (edge, share) in edges.windows(2).zip(shares.iter().skip(1)) {
+    let mut a = bins.first().map_or(0.0, |bin| bin.difference);
+    for (edge, bin) in edges.windows(2).zip(bins.iter().skip(1)) {
         let [low, high] = *edge else { continue };
-        let b = a + share.current - share.reference;
-        let (width, swing) = (high - low, share.current.max(share.reference));
+        let b = bin.difference;
+        let (width, swing) = (high - low, bin.p.max(bin.q));
         square += width * (a * a + a * b + b * b) / 3.0;
         error += width * swing * (2.0 * a.abs().max(b.abs()) + swing);
         a = b;

@@ -1,6 +1,6 @@
 //! `hellinger`: the Hellinger distance.
 
-use super::cells::{Cells, shares};
+use super::cells::{of_counts, shares};
 use super::{BOTH, DriftTest, NotTestable, Pair, Score};
 
 pub(super) const TEST: DriftTest =
@@ -8,6 +8,10 @@ pub(super) const TEST: DriftTest =
 
 /// H = √(½·Σ(√q − √p)²) = √(1 − Σ√(pq)) over the cells; 0..=1, and 0 when either sample is empty.
 pub fn hellinger(reference: &[u64], current: &[u64]) -> f64 {
+    of_counts(reference, current, distance)
+}
+
+fn distance(reference: &[f64], current: &[f64]) -> f64 {
     let sum: f64 = shares(reference, current).map(|(p, q)| (q.sqrt() - p.sqrt()).powi(2)).sum();
     (sum / 2.0).sqrt().min(1.0)
 }
@@ -17,5 +21,5 @@ pub fn hellinger(reference: &[u64], current: &[u64]) -> f64 {
 ///
 /// p-value: 8·n_eff·H² is chi-squared with cells − 1 degrees of freedom to first order.
 fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
-    Ok(Cells::of(pair)?.score(pair, hellinger, |distance, n_eff| 8.0 * n_eff * distance * distance))
+    Ok(pair.cells()?.score(pair, distance, |distance, n_eff| 8.0 * n_eff * distance * distance))
 }

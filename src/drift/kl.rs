@@ -1,6 +1,6 @@
 //! `kl` and `kl_reverse`: the Kullback–Leibler divergences both ways.
 
-use super::cells::{Cells, Distance, smoothed_shares};
+use super::cells::{Distance, of_counts, smoothed_shares};
 use super::law::deviance;
 use super::{BOTH, DriftTest, NotTestable, Pair, Score};
 
@@ -9,7 +9,7 @@ pub(super) const TEST: DriftTest = DriftTest {
     about: "Kullback-Leibler divergence of the current sample from the reference, nats",
     kinds: BOTH,
     alarms: false,
-    score: |pair| score(pair, kl),
+    score: |pair| score(pair, divergence),
 };
 
 pub(super) const REVERSE: DriftTest = DriftTest {
@@ -17,13 +17,17 @@ pub(super) const REVERSE: DriftTest = DriftTest {
     about: "Kullback-Leibler divergence of the reference from the current sample, nats",
     kinds: BOTH,
     alarms: false,
-    score: |pair| score(pair, |reference, current| kl(current, reference)),
+    score: |pair| score(pair, |reference, current| divergence(current, reference)),
 };
 
 /// KL(q‖p) = Σq·ln(q/p) over the cells, p and q the shares of `reference` and `current` after half a count
 /// is added to every cell of both; 0 or more, in nats (Kullback and Leibler 1951). The other way round is
 /// `kl(current, reference)`.
 pub fn kl(reference: &[u64], current: &[u64]) -> f64 {
+    of_counts(reference, current, divergence)
+}
+
+fn divergence(reference: &[f64], current: &[f64]) -> f64 {
     // Σ(q − p) is zero; with it each term is positive and exact.
     smoothed_shares(reference, current).map(|(p, q)| deviance(q, p)).sum()
 }
@@ -33,5 +37,5 @@ pub fn kl(reference: &[u64], current: &[u64]) -> f64 {
 ///
 /// p-value: 2·n_eff·KL is chi-squared with cells − 1 degrees of freedom to first order.
 fn score(pair: &Pair<'_>, divergence: Distance) -> Result<Score, NotTestable> {
-    Ok(Cells::of(pair)?.score(pair, divergence, |divergence, n_eff| 2.0 * n_eff * divergence))
+    Ok(pair.cells()?.score(pair, divergence, |divergence, n_eff| 2.0 * n_eff * divergence))
 }

@@ -1,16 +1,14 @@
 //! `ks`: the Kolmogorov–Smirnov test on the grid.
 
-use super::cells::{n_eff, shares, total};
+use super::bins::Bin;
+use super::cells::{floats, n_eff, shares};
 use super::law::{GRID_CORRECTION, Tail, kolmogorov_exact_tail, kolmogorov_tail, path_cells};
-use super::numeric::Numeric;
-use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_FEW, VALUES_MIN};
+use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_FEW};
 
 /// The exact law is used for samples up to this size …
 const EXACT_SIZE_MAX: u64 = 3000;
 /// … as long as it takes no more steps than this: about 5 ms.
 const EXACT_STEPS_MAX: u64 = 1_000_000;
-/// The grid correction was verified down to sixteen equal bins; a coarser grid gets that of sixteen.
-const STEP_MAX: f64 = 1.0 / 16.0;
 /// Share of the reference in point bins above which a score says that its p-value is conservative.
 const ATOMS_NOTED: f64 = 0.1;
 
@@ -29,7 +27,7 @@ pub(super) const TEST: DriftTest = DriftTest {
 /// largest over the bins of the smaller of a bin's two shares.
 pub fn ks(reference: &[u64], current: &[u64]) -> f64 {
     let (mut f, mut g, mut largest) = (0.0, 0.0, 0.0f64);
-    for (p, q) in shares(reference, current) {
+    for (p, q) in shares(&floats(reference), &floats(current)) {
         (g, f) = (g + p, f + q);
         largest = largest.max((f - g).abs());
     }
@@ -45,77 +43,36 @@ pub fn ks(reference: &[u64], current: &[u64]) -> f64 {
 /// which makes the p-value conservative: at 0.05, a size of .045 with 30 % in one atom, .008 with five
 /// values. The test of discrete data is [`g`](super::g).
 fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
-    let numeric = pair.numeric()?;
-    let (m, n) = pair.sizes(VALUES_MIN)?;
-    numeric.refuse_one_value()?;
-    let (reference, current) = numeric.counts();
-    let statistic = ks(&reference, &current);
-    let grid = Resolution::of(&numeric);
+    let bins = pair.bins_that_vary()?;
+    let (m, n) = pair.values;
+    let statistic = bins.largest();
     let score =
-        pair.score(statistic).with_bound(grid.bound).with_effect(statistic, EffectUnit::CumulativeShare);
-    let exact =
-        if n.min(m) < VALUES_FEW || grid.values_apart { exact_p_value(&reference, &current) } else { None };
-    let atoms = (grid.atoms > ATOMS_NOTED).then(|| {
-        format!("p-value conservative: {:.0} % of the baseline in single values", 100.0 * grid.atoms)
-    });
-    let score = match exact {
-        Some(p_value) if grid.values_apart => score.with_p_value(p_value).with_detail("exact p-value"),
-        Some(p_value) => {
-            score.with_p_value(p_value).with_detail("exact p-value, conservative as values share bins")
-        }
-        None => {
-            let x = n_eff(m as f64, n as f64).sqrt() * statistic + GRID_CORRECTION * grid.step.sqrt();
-            score.with_p_value(if statistic > 0.0 { kolmogorov_tail(x) } else { Tail::certain() })
-        }
-    };
-    Ok(match atoms {
-        Some(remark) if exact.is_none() => score.with_detail(remark),
-        _ => score,
-    })
-}
-
-/// How finely a grid resolves the two samples.
-pub(super) struct Resolution {
-    /// D of the raw values is at most this much larger.
-    pub(super) bound: f64,
-    /// Mass of a typical bin between atoms: δ.
-    pub(super) step: f64,
-    /// Share of the reference in point bins that hold more than one value of both samples: ties.
-    pub(super) atoms: f64,
-    /// No bin holds two values: the grid loses nothing, and there are no ties.
-    values_apart: bool,
-}
-
-impl Resolution {
-    pub(super) fn of(numeric: &Numeric<'_>) -> Self {
-        let (mut bound, mut atoms, mut mass, mut squares) = (0.0f64, 0.0, 0.0, 0.0);
-        let mut values_apart = true;
-        for (bin, share) in numeric.shares().into_iter().enumerate() {
-            let held = numeric.reference.counts.get(bin).saturating_add(numeric.current.counts.get(bin));
-            values_apart &= held <= 1;
-            if numeric.is_point(bin) {
-                atoms += if held > 1 { share.reference } else { 0.0 };
-            } else {
-                bound = bound.max(share.reference.min(share.current));
-                mass += share.reference;
-                squares += share.reference * share.reference;
-            }
-        }
-        let step = if mass > 0.0 { (squares / mass).min(STEP_MAX) } else { 0.0 };
-        Self { bound, step, atoms, values_apart }
+        pair.score(statistic).with_bound(bins.bound).with_effect(statistic, EffectUnit::CumulativeShare);
+    if (n.min(m) < VALUES_FEW || bins.values_apart)
+        && let Some(p_value) = exact_p_value(&bins.each, m, n)
+    {
+        let conservative = "exact p-value, conservative as values share bins";
+        let remark = if bins.values_apart { "exact p-value" } else { conservative };
+        return Ok(score.with_p_value(p_value).with_detail(remark));
     }
+    let x = n_eff(m as f64, n as f64).sqrt() * statistic + GRID_CORRECTION * bins.step.sqrt();
+    let score = score.with_p_value(if statistic > 0.0 { kolmogorov_tail(x) } else { Tail::certain() });
+    if bins.atoms <= ATOMS_NOTED {
+        return Ok(score);
+    }
+    let percents = 100.0 * bins.atoms;
+    Ok(score.with_detail(format!("p-value conservative: {percents:.0} % of the baseline in single values")))
 }
 
 /// P(D ≥ observed) by the exact law, if that is cheap.
-fn exact_p_value(reference: &[u64], current: &[u64]) -> Option<Tail> {
-    let (m, n) = (total(reference), total(current));
-    if m.max(n) > EXACT_SIZE_MAX as f64 {
+fn exact_p_value(bins: &[Bin], m: u64, n: u64) -> Option<Tail> {
+    if m.max(n) > EXACT_SIZE_MAX {
         return None;
     }
-    let (m, n) = (reference.iter().sum::<u64>(), current.iter().sum::<u64>());
-    let (mut f, mut g, mut t) = (0, 0, 0);
-    for (b, a) in reference.iter().zip(current) {
-        (g, f) = (g + b, f + a);
+    let (mut f, mut g, mut t) = (0u64, 0u64, 0);
+    for bin in bins {
+        // Whole numbers of at most EXACT_SIZE_MAX.
+        (g, f) = (g + bin.reference as u64, f + bin.current as u64);
         t = t.max((f * m).abs_diff(g * n));
     }
     let (m, n) = (u32::try_from(m).ok()?, u32::try_from(n).ok()?);

@@ -9,6 +9,7 @@
 //! To add a test: one file that implements a `score` function, one line in [`TESTS`], and its values in
 //! `tests/golden/`.
 
+mod bins;
 mod cells;
 mod chi2;
 mod describe;
@@ -47,21 +48,26 @@ pub use psi::psi;
 pub use quadratic::ad_critical;
 pub use tv::tv;
 
+use std::cell::OnceCell;
+
 use serde::{Deserialize, Serialize};
 
+use self::bins::Bins;
+use self::cells::Cells;
 use self::law::Tail;
 use crate::event::ColumnKind;
 use crate::summary::{ColumnSummary, Shape};
 
-/// A column's two summaries on one shape.
-#[derive(Debug, Clone, Copy)]
+/// A column's two summaries on one shape. What several tests need of them is worked out once, by the first.
+#[derive(Debug, Clone)]
 pub struct Pair<'a> {
-    /// What both were counted on.
-    pub shape: &'a Shape,
-    /// The training counts.
-    pub reference: &'a ColumnSummary,
-    /// The window's counts.
-    pub current: &'a ColumnSummary,
+    shape: &'a Shape,
+    reference: &'a ColumnSummary,
+    current: &'a ColumnSummary,
+    /// Values of the reference and of the current sample.
+    values: (u64, u64),
+    bins: OnceCell<Bins>,
+    cells: OnceCell<Result<Cells, NotTestable>>,
 }
 
 /// What a test gives.
@@ -196,12 +202,33 @@ const CATEGORICAL: &[ColumnKind] = &[ColumnKind::Categorical];
 const BOTH: &[ColumnKind] = &[ColumnKind::Numeric, ColumnKind::Categorical];
 
 impl<'a> Pair<'a> {
+    /// The training counts `reference` and the window's counts `current`, both counted on `shape`.
+    pub fn new(shape: &'a Shape, reference: &'a ColumnSummary, current: &'a ColumnSummary) -> Self {
+        let values = (reference.values(), current.values());
+        Self { shape, reference, current, values, bins: OnceCell::new(), cells: OnceCell::new() }
+    }
+
+    /// What both were counted on.
+    pub fn shape(&self) -> &'a Shape {
+        self.shape
+    }
+
+    /// The training counts.
+    pub fn reference(&self) -> &'a ColumnSummary {
+        self.reference
+    }
+
+    /// The window's counts.
+    pub fn current(&self) -> &'a ColumnSummary {
+        self.current
+    }
+
     /// Values of the reference and of the current sample.
     ///
     /// # Errors
     /// `InsufficientData` when either has fewer than `needed`.
     fn sizes(&self, needed: u64) -> Result<(u64, u64), NotTestable> {
-        let (m, n) = (self.reference.values(), self.current.values());
+        let (m, n) = self.values;
         if m.min(n) < needed {
             Err(NotTestable::InsufficientData { n: m.min(n), needed })
         } else {
@@ -227,9 +254,42 @@ impl<'a> Pair<'a> {
         }
     }
 
+    /// The bins of a pair of numbers.
+    ///
+    /// # Errors
+    /// As [`numeric`](Self::numeric).
+    fn bins(&self) -> Result<&Bins, NotTestable> {
+        let numeric = self.numeric()?;
+        Ok(self.bins.get_or_init(|| Bins::of(&numeric)))
+    }
+
+    /// The bins of two samples of numbers that vary.
+    ///
+    /// # Errors
+    /// As [`numeric`](Self::numeric); `InsufficientData` below two values in either sample; `Degenerate` when
+    /// the reference has one value only.
+    fn bins_that_vary(&self) -> Result<&Bins, NotTestable> {
+        let bins = self.bins()?;
+        self.sizes(VALUES_MIN)?;
+        if bins.one_value {
+            return Err(NotTestable::Degenerate {
+                reason: "the baseline has one value only; other values are tested by `overflow`".to_owned(),
+            });
+        }
+        Ok(bins)
+    }
+
+    /// The cells of the distances between discrete distributions.
+    ///
+    /// # Errors
+    /// As [`Cells::of`].
+    fn cells(&self) -> Result<&Cells, NotTestable> {
+        self.cells.get_or_init(|| Cells::of(self)).as_ref().map_err(Clone::clone)
+    }
+
     /// A score with this statistic as its effect and nothing else known.
     fn score(&self, statistic: f64) -> Score {
-        let (reference_n, current_n) = (self.reference.values(), self.current.values());
+        let (reference_n, current_n) = self.values;
         Score {
             statistic,
             bound: None,
@@ -404,7 +464,7 @@ mod tests {
     }
 
     fn nothing_differs_from_itself(shape: &Shape, side: &ColumnSummary) -> Result<(), TestCaseError> {
-        let pair = Pair { shape, reference: side, current: side };
+        let pair = Pair::new(shape, side, side);
         for test in TESTS.iter().filter(|test| !matches!(test.name, "overflow" | "unseen")) {
             let Ok(score) = (test.score)(&pair) else { continue };
             prop_assert!(score.statistic.abs() < 1e-6, "{}: {score:?}", test.name);
@@ -416,13 +476,13 @@ mod tests {
     proptest! {
         #[test]
         fn numeric_scores_are_finite_whatever_the_counts((shape, reference, current) in numeric_pair()) {
-            scores_are_finite(&Pair { shape: &shape, reference: &reference, current: &current })?;
+            scores_are_finite(&Pair::new(&shape, &reference, &current))?;
             nothing_differs_from_itself(&shape, &current)?;
         }
 
         #[test]
         fn categorical_scores_are_finite_whatever_the_counts((shape, reference, current) in categorical_pair()) {
-            scores_are_finite(&Pair { shape: &shape, reference: &reference, current: &current })?;
+            scores_are_finite(&Pair::new(&shape, &reference, &current))?;
             nothing_differs_from_itself(&shape, &current)?;
         }
 
@@ -432,7 +492,7 @@ mod tests {
             (other_shape, _, current) in categorical_pair(),
         ) {
             for shape in [&shape, &other_shape] {
-                scores_are_finite(&Pair { shape, reference: &reference, current: &current })?;
+                scores_are_finite(&Pair::new(shape, &reference, &current))?;
             }
         }
     }
@@ -450,7 +510,7 @@ mod tests {
             })
         };
         let (reference, current) = (side(vec![49_500, 500, 0]), side(vec![270, 30, 0]));
-        let pair = Pair { shape: &shape, reference: &reference, current: &current };
+        let pair = Pair::new(&shape, &reference, &current);
         let score = (test("g").expect("g is in the table").score)(&pair).expect("there are values");
         assert!(score.p_value.is_some_and(|p| p < 1e-10), "{score:?}");
         assert!(score.detail.is_some_and(|detail| detail.contains("largest cell")));
@@ -485,7 +545,7 @@ mod tests {
             (ColumnKind::Categorical, Shape::Categorical(categories)),
         ] {
             let side = shape.empty();
-            let pair = Pair { shape: &shape, reference: &side, current: &side };
+            let pair = Pair::new(&shape, &side, &side);
             for test in TESTS {
                 let refused = (test.score)(&pair).expect_err("there is nothing to compare");
                 let expected =

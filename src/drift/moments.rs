@@ -59,22 +59,26 @@ impl Moments {
 
     /// Those of the distances |x − c| from the sample's own median `c`. Squares and the sums of the outer
     /// bins are exact; values of inner bins count as their bin's middle.
-    fn of_distances(numeric: &Numeric<'_>, sample: &NumericSummary) -> Option<Self> {
+    fn of_distances(
+        numeric: &Numeric<'_>,
+        sample: &NumericSummary,
+        counts: impl Iterator<Item = f64> + Clone,
+    ) -> Option<Self> {
         let n = sample.counts.total() as f64;
-        let centre = median(numeric, sample)?;
-        let distances: Option<f64> = (0..numeric.grid.bins())
-            .filter(|&bin| sample.counts.get(bin) > 0)
-            .map(|bin| {
-                let held = sample.counts.get(bin) as f64;
-                let from_sums = numeric.mean_below(sample, bin, numeric.grid.fixed().centre, 1.0);
-                let sum = match from_sums {
-                    Some(below) => -below / numeric.grid.fixed().scale,
-                    None => held * middle(numeric, bin)?,
-                };
-                Some((sum - held * centre).abs())
-            })
-            .sum();
-        let mean = distances? / n;
+        let centre = median(numeric, counts.clone(), n / 2.0)?;
+        let fixed = numeric.grid.fixed();
+        let (low_sums, high_sums) = (sample.low.len(), sample.high.len());
+        let mut distances = 0.0;
+        for (bin, held) in counts.enumerate().filter(|(_, held)| *held > 0.0) {
+            let is_summed = bin < low_sums || bin + high_sums >= numeric.grid.bins();
+            let from_sums = if is_summed { numeric.mean_below(sample, bin, fixed.centre, 1.0) } else { None };
+            let sum = match from_sums {
+                Some(below) => -below / fixed.scale,
+                None => held * middle(numeric, bin)?,
+            };
+            distances += (sum - held * centre).abs();
+        }
+        let mean = distances / n;
         let sum = FixedPoint::decode_z(sample.sum);
         let squares = FixedPoint::decode_squares(sample.squares) - 2.0 * centre * sum + n * centre * centre;
         Some(Self { n, mean, variance: ((squares - n * mean * mean) / (n - 1.0)).max(0.0) })
@@ -114,12 +118,14 @@ fn spread_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let numeric = pair.numeric()?;
     pair.sizes(VALUES_MIN)?;
     refuse_cut(pair)?;
-    let of = |sample| {
-        Moments::of_distances(&numeric, sample).ok_or_else(|| NotTestable::Degenerate {
-            reason: "the baseline's grid has no bins inside its range".to_owned(),
-        })
-    };
-    score(pair, of(numeric.reference)?, of(numeric.current)?, Moments::of(numeric.reference))
+    let bins = &pair.bins()?.each;
+    let no_bins =
+        || NotTestable::Degenerate { reason: "the baseline's grid has no bins inside its range".to_owned() };
+    let counts = bins.iter().map(|bin| bin.reference);
+    let reference = Moments::of_distances(&numeric, numeric.reference, counts).ok_or_else(no_bins)?;
+    let counts = bins.iter().map(|bin| bin.current);
+    let current = Moments::of_distances(&numeric, numeric.current, counts).ok_or_else(no_bins)?;
+    score(pair, reference, current, Moments::of(numeric.reference))
 }
 
 fn score(
@@ -139,13 +145,11 @@ fn score(
     score.with_effect(effect, EffectUnit::StandardDeviations).finite()
 }
 
-/// The sample's median in units of the grid's scale from its centre, values spread evenly in their bin.
-fn median(numeric: &Numeric<'_>, sample: &NumericSummary) -> Option<f64> {
-    let half = sample.counts.total() as f64 / 2.0;
+/// The median, below which `half` of the counts lie, in units of the grid's scale from its centre, values spread evenly in their bin.
+fn median(numeric: &Numeric<'_>, counts: impl Iterator<Item = f64>, half: f64) -> Option<f64> {
     let (fixed, edges) = (numeric.grid.fixed(), numeric.grid.edges());
     let mut below = 0.0;
-    for (bin, count) in sample.counts.iter().enumerate() {
-        let count = count as f64;
+    for (bin, count) in counts.enumerate() {
         if below + count >= half && count > 0.0 {
             let low = bin.checked_sub(1).and_then(|index| edges.get(index)).or(edges.first())?;
             let high = edges.get(bin).or(edges.last())?;

@@ -1,6 +1,7 @@
 //! `psi`: the population stability index.
 
-use super::cells::{Cells, ln_ratio, smoothed_shares};
+use super::cells::{of_counts, smoothed_shares};
+use super::law::ln_ratio;
 use super::{BOTH, DriftTest, NotTestable, Pair, Score};
 
 pub(super) const TEST: DriftTest = DriftTest {
@@ -15,6 +16,10 @@ pub(super) const TEST: DriftTest = DriftTest {
 /// count is added to every cell of both. 0 or more, in nats: the sum of the Kullback–Leibler divergences
 /// both ways.
 pub fn psi(reference: &[u64], current: &[u64]) -> f64 {
+    of_counts(reference, current, distance)
+}
+
+fn distance(reference: &[f64], current: &[f64]) -> f64 {
     smoothed_shares(reference, current).map(|(p, q)| (q - p) * ln_ratio(q, p)).sum()
 }
 
@@ -25,5 +30,5 @@ pub fn psi(reference: &[u64], current: &[u64]) -> f64 {
 /// the same PSI means different things at different sizes; the rule of thumb "above 0.2" is none. Shown,
 /// not alarmed on.
 fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
-    Ok(Cells::of(pair)?.score(pair, psi, |psi, n_eff| psi * n_eff))
+    Ok(pair.cells()?.score(pair, distance, |psi, n_eff| psi * n_eff))
 }

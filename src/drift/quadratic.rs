@@ -1,9 +1,9 @@
 //! `cvm` and `ad`: the Cramér–von Mises and Anderson–Darling tests on the grid.
 
-use super::cells::{n_eff, total};
-use super::ks::ks;
+use super::bins::{Bin, Bins};
+use super::cells::n_eff;
 use super::law::{BridgeForm, Tail, anderson_darling_tail, cramer_von_mises_tail};
-use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_MIN};
+use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score};
 
 pub(super) const CVM: DriftTest = DriftTest {
     name: "cvm",
@@ -28,29 +28,8 @@ const COARSE: f64 = 1.0 / 64.0;
 /// Bins are joined up to this share where the law is computed for them: about forty blocks are enough.
 const BLOCK: f64 = 1.0 / 32.0;
 
-/// Two samples, ready for a quadratic statistic.
-struct Compared {
-    /// The bins that hold values, in order.
-    bins: Vec<Bin>,
-    n_eff: f64,
-    /// The largest difference of the cumulative shares.
-    effect: f64,
-}
-
-/// One bin of two samples.
-struct Bin {
-    /// Whether it holds one value only.
-    point: bool,
-    /// Shares of the reference and the current sample.
-    p: f64,
-    q: f64,
-    /// F − G at the lower and at the upper edge.
-    a: f64,
-    b: f64,
-    /// Share of both samples together, in the bin and up to its upper edge.
-    mass: f64,
-    height: f64,
-}
+/// No statistic is looked for beyond: its p-value would be e to the minus a million.
+const STATISTIC_MAX: f64 = 1e6;
 
 /// Statistic: W² = n_eff·∫(F − G)² dH, H the distribution function of both samples together (Anderson 1962,
 /// doi:10.1214/aoms/1177704477); for values without ties it is scipy's `cramervonmises_2samp`. (With ties
@@ -63,21 +42,24 @@ struct Bin {
 /// p-value: the limit law at the statistic after Anderson's correction of mean and variance to the samples'
 /// sizes; where a bin holds a large share (atoms), the law of the quadratic form on the grid's own bins.
 fn cvm_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
-    let compared = Compared::of(pair)?;
-    let (mut statistic, mut bound) = (0.0, 0.0);
-    for Bin { point, p, q, a, b, mass, .. } in &compared.bins {
+    let bins = pair.bins_that_vary()?;
+    let (mut statistic, mut bound, mut a) = (0.0, 0.0, 0.0f64);
+    for Bin { point, p, q, mass, difference: b, .. } in &bins.each {
         if *point {
             statistic += mass * (a * a + b * b) / 2.0;
-            continue;
+        } else {
+            let swing = p.max(*q);
+            statistic += mass * (a * a + a * b + b * b) / 3.0;
+            bound += mass * swing * (2.0 * a.abs().max(b.abs()) + swing);
         }
-        let swing = p.max(*q);
-        statistic += mass * (a * a + a * b + b * b) / 3.0;
-        bound += mass * swing * (2.0 * a.abs().max(b.abs()) + swing);
+        a = *b;
     }
-    let statistic = statistic * compared.n_eff;
-    let law = BridgeLaw::of(&compared.bins, |_, left, right| (left + right) / 2.0);
+    let (m, n) = pair.values;
+    let n_eff = n_eff(m as f64, n as f64);
+    let statistic = statistic * n_eff;
+    let law = BridgeLaw::of(bins, |_, left, right| (left + right) / 2.0);
     let p_value = law.tail(pair, statistic, |x| cramer_von_mises_tail(corrected(x, pair)));
-    Ok(compared.score(pair, statistic, p_value).with_bound(bound * compared.n_eff))
+    Ok(score(pair, bins, statistic, p_value).with_bound(bound * n_eff))
 }
 
 /// Statistic: A² = n_eff·Σ½(hₖ + hₖ₊₁)·(F − G)²/(H·(1 − H)) over the edges between bins, h and H the shares and
@@ -88,39 +70,36 @@ fn cvm_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
 /// grid's own bins. This is the test that numeric columns alarm on: against a change of the mean it sees
 /// slightly more than `ks`, against a change of spread or tail twice as much.
 fn ad_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
-    let compared = Compared::of(pair)?;
-    let neighbours = compared.bins.iter().zip(compared.bins.iter().skip(1));
-    let sum: f64 = neighbours
-        .map(|(left, right)| {
+    let bins = pair.bins_that_vary()?;
+    let mut sum = 0.0;
+    // The last bin that holds values: its mass, the share up to its upper edge, and F − G there.
+    let (mut mass, mut height, mut difference) = (0.0, 0.0f64, 0.0);
+    for bin in bins.each.iter().filter(|bin| bin.mass > 0.0) {
+        if height > 0.0 {
             // The share above the edge is at least the next bin's, whatever rounding says.
-            let above = (1.0 - left.height).max(right.mass);
-            left.b * left.b * (left.mass + right.mass) / (2.0 * left.height * above)
-        })
-        .sum();
-    let statistic = sum * compared.n_eff;
-    let p_value = BridgeLaw::of(&compared.bins, ad_weight).tail(pair, statistic, anderson_darling_tail);
-    Ok(compared.score(pair, statistic, p_value))
+            let above = (1.0 - height.min(1.0)).max(bin.mass);
+            sum += difference * difference * (mass + bin.mass) / (2.0 * height.min(1.0) * above);
+        }
+        (mass, height, difference) = (bin.mass, height + bin.mass, bin.difference);
+    }
+    let (m, n) = pair.values;
+    let statistic = sum * n_eff(m as f64, n as f64);
+    let p_value = BridgeLaw::of(bins, ad_weight).tail(pair, statistic, anderson_darling_tail);
+    Ok(score(pair, bins, statistic, p_value))
 }
 
 /// The smallest statistic of `ad` whose p-value is at most e^`log_p`, when both samples together have these
 /// shares in the grid's bins and `values` values in all: what a change has to reach to be seen. `None` when
-/// no statistic has such a p-value: all values are in one bin, or the p-value would be below about 1e-307.
+/// no statistic has such a p-value: all values are in one bin, or it would have to be absurdly large.
 pub fn ad_critical(shares: &[f64], values: f64, log_p: f64) -> Option<f64> {
-    let mut height = 0.0;
-    let held = shares.iter().filter(|share| **share > 0.0);
-    let bins: Vec<Bin> = held
-        .map(|&mass| {
-            height += mass;
-            Bin { point: false, p: mass, q: mass, a: 0.0, b: 0.0, mass, height: f64::min(height, 1.0) }
-        })
-        .collect();
-    let law = BridgeLaw::of(&bins, ad_weight);
+    let each: Vec<Bin> = shares.iter().map(|&mass| Bin { mass, ..Bin::default() }).collect();
+    let mass_max = shares.iter().copied().fold(0.0, f64::max);
+    let law = BridgeLaw::of_bins(&each, mass_max, ad_weight);
     let log_sf = |x: f64| law.tail_of(values, x, anderson_darling_tail).ln();
     let (mut low, mut high) = (0.0, 1.0);
     while log_sf(high) > log_p {
         (low, high) = (high, 2.0 * high);
-        // The tail falls like e^−x or slower by the weight of the largest bin; doubles end long before.
-        if high > 1e6 {
+        if high > STATISTIC_MAX {
             return None;
         }
     }
@@ -141,44 +120,13 @@ fn ad_weight(height: f64, left: f64, right: f64) -> f64 {
     (left + right) / (2.0 * height * (1.0 - height))
 }
 
-impl Compared {
-    fn of(pair: &Pair<'_>) -> Result<Self, NotTestable> {
-        let numeric = pair.numeric()?;
-        let (m, n) = pair.sizes(VALUES_MIN)?;
-        numeric.refuse_one_value()?;
-        let (reference, current) = numeric.counts();
-        Ok(Self {
-            bins: bins(&reference, &current, |bin| numeric.is_point(bin)),
-            n_eff: n_eff(m as f64, n as f64),
-            effect: ks(&reference, &current),
-        })
-    }
-
-    fn score(&self, pair: &Pair<'_>, statistic: f64, p_value: Tail) -> Score {
-        pair.score(statistic).with_effect(self.effect, EffectUnit::CumulativeShare).with_p_value(p_value)
-    }
-}
-
-fn bins(reference: &[u64], current: &[u64], is_point: impl Fn(usize) -> bool) -> Vec<Bin> {
-    let (m, n) = (total(reference), total(current));
-    let (mut f, mut g, mut height) = (0.0, 0.0, 0.0);
-    let mut bins = Vec::with_capacity(reference.len());
-    for (index, (&held_before, &held)) in reference.iter().zip(current).enumerate() {
-        if held_before == 0 && held == 0 {
-            continue;
-        }
-        let (p, q) = (held_before as f64 / m, held as f64 / n);
-        let mass = (held_before as f64 + held as f64) / (n + m);
-        let a = f - g;
-        (g, f, height) = (g + p, f + q, height + mass);
-        bins.push(Bin { point: is_point(index), p, q, a, b: f - g, mass, height: height.min(1.0) });
-    }
-    bins
+fn score(pair: &Pair<'_>, bins: &Bins, statistic: f64, p_value: Tail) -> Score {
+    pair.score(statistic).with_effect(bins.largest(), EffectUnit::CumulativeShare).with_p_value(p_value)
 }
 
 /// W² brought to the limit law's mean 1/6 and variance 1/45 (Anderson 1962, equations 2.10 to 2.12).
 fn corrected(statistic: f64, pair: &Pair<'_>) -> f64 {
-    let (m, n) = (pair.reference.values() as f64, pair.current.values() as f64);
+    let (m, n) = (pair.values.0 as f64, pair.values.1 as f64);
     let all = m + n;
     let mean = (1.0 + 1.0 / all) / 6.0;
     let ratio = (4.0 - 3.0 * (n / m + m / n) / all - 2.0 / all) / 4.0;
@@ -197,15 +145,19 @@ enum BridgeLaw {
 }
 
 impl BridgeLaw {
-    fn of(bins: &[Bin], weight: impl Fn(f64, f64, f64) -> f64) -> Self {
-        if bins.iter().all(|bin| bin.mass < COARSE) {
+    fn of(bins: &Bins, weight: impl Fn(f64, f64, f64) -> f64) -> Self {
+        Self::of_bins(&bins.each, bins.mass_max, weight)
+    }
+
+    fn of_bins(bins: &[Bin], mass_max: f64, weight: impl Fn(f64, f64, f64) -> f64) -> Self {
+        if mass_max < COARSE {
             return Self::Limit;
         }
         BridgeForm::new(&blocks(bins), weight).map_or(Self::Constant, Self::Bins)
     }
 
     fn tail(&self, pair: &Pair<'_>, statistic: f64, limit: impl Fn(f64) -> Tail) -> Tail {
-        self.tail_of(pair.reference.values() as f64 + pair.current.values() as f64, statistic, limit)
+        self.tail_of(pair.values.0 as f64 + pair.values.1 as f64, statistic, limit)
     }
 
     /// P(X > `statistic`) with so many values in both samples together.
@@ -225,15 +177,15 @@ impl BridgeLaw {
 /// Joins small neighbouring bins: up to [`BLOCK`], less near the ends, where the weight of `ad` changes fast.
 fn blocks(bins: &[Bin]) -> Vec<f64> {
     let mut blocks = Vec::new();
-    let mut open = 0.0;
-    for bin in bins {
-        let before = bin.height - bin.mass;
+    let (mut open, mut before) = (0.0, 0.0f64);
+    for bin in bins.iter().filter(|bin| bin.mass > 0.0) {
         let most = BLOCK.min((before - open).min(1.0 - before) / 2.0);
         if open > 0.0 && open + bin.mass > most {
             blocks.push(open);
             open = 0.0;
         }
         open += bin.mass;
+        before = (before + bin.mass).min(1.0);
     }
     blocks.push(open);
     blocks
@@ -245,8 +197,7 @@ mod tests {
 
     #[test]
     fn blocks_keep_the_mass_and_stay_few() {
-        let counts = vec![10u64; 1000];
-        let blocks = blocks(&bins(&counts, &counts, |_| false));
+        let blocks = blocks(&[Bin { mass: 0.001, ..Bin::default() }; 1000]);
         assert!((blocks.iter().sum::<f64>() - 1.0).abs() < 1e-12);
         assert!(blocks.len() < 90, "{}", blocks.len());
         assert!(blocks.iter().all(|mass| *mass <= BLOCK + 1e-12));
@@ -264,7 +215,7 @@ mod tests {
         if let crate::summary::ColumnSummary::Numeric(numeric) = &mut side {
             numeric.counts.add(1, 1_000_000);
         }
-        let pair = Pair { shape: &shape, reference: &side, current: &side };
+        let pair = Pair::new(&shape, &side, &side);
         assert!((corrected(0.5, &pair) - 0.5).abs() < 1e-5);
     }
 }

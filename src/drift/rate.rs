@@ -19,8 +19,12 @@ impl Rates {
     /// # Errors
     /// `InsufficientData` when either sample has no row.
     pub(super) fn of_rows(pair: &Pair<'_>, anomaly: fn(&Anomalies) -> u64) -> Result<Self, NotTestable> {
-        let of = |side: &ColumnSummary| (anomaly(side.anomalies()), rows(side));
-        Self { reference: of(pair.reference), current: of(pair.current) }.checked()
+        let of = |side: &ColumnSummary, values| {
+            let anomalies = side.anomalies();
+            (anomaly(anomalies), rows(anomalies, values))
+        };
+        let (m, n) = pair.values;
+        Self { reference: of(pair.reference, m), current: of(pair.current, n) }.checked()
     }
 
     /// The rates, if neither sample is empty.
@@ -55,8 +59,7 @@ impl Rates {
 }
 
 /// Rows of a summary, values and anomalies.
-pub(super) fn rows(side: &ColumnSummary) -> u64 {
-    let anomalies = side.anomalies();
+pub(super) fn rows(anomalies: &Anomalies, values: u64) -> u64 {
     [
         anomalies.missing,
         anomalies.nan,
@@ -65,5 +68,5 @@ pub(super) fn rows(side: &ColumnSummary) -> u64 {
         anomalies.wrong_type,
     ]
     .into_iter()
-    .fold(side.values(), u64::saturating_add)
+    .fold(values, u64::saturating_add)
 }

@@ -1,6 +1,7 @@
 //! `wasserstein`: the first Wasserstein distance (earth mover's distance).
 
-use super::numeric::{Numeric, Share};
+use super::bins::Bin;
+use super::numeric::Numeric;
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_MIN};
 
 pub(super) const TEST: DriftTest = DriftTest {
@@ -34,8 +35,8 @@ const ROUNDING_SHARE: f64 = 1e-10;
 /// Convention and check: scipy's `wasserstein_distance`.
 fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let numeric = pair.numeric()?;
-    pair.sizes(VALUES_MIN)?;
-    let (statistic, bound) = distance(&numeric)?;
+    let (m, n) = pair.sizes(VALUES_MIN)?;
+    let (statistic, bound) = distance(&numeric, &pair.bins()?.each, (m as f64, n as f64))?;
     let spread = numeric.reference.standard_deviation(numeric.grid).filter(|&spread| spread > 0.0);
     let score = pair.score(statistic).with_bound(bound);
     match spread {
@@ -46,27 +47,28 @@ fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
 }
 
 /// W₁ and its error bound.
-fn distance(numeric: &Numeric<'_>) -> Result<(f64, f64), NotTestable> {
+fn distance(numeric: &Numeric<'_>, bins: &[Bin], sizes: (f64, f64)) -> Result<(f64, f64), NotTestable> {
     let edges = numeric.grid.edges();
     let (Some(first), Some(last)) = (edges.first(), edges.last()) else {
         return Err(NotTestable::Degenerate { reason: "the baseline's grid has no edges".to_owned() });
     };
-    let shares = numeric.shares();
-    let sizes = (numeric.reference.counts.total() as f64, numeric.current.counts.total() as f64);
-    let (below, below_bound) = beyond(numeric, 0, *first);
-    let (above, above_bound) = beyond(numeric, edges.len(), *last);
+    let (below, below_bound) = beyond(numeric, sizes, 0, *first);
+    let (above, above_bound) = beyond(numeric, sizes, edges.len(), *last);
     let (mut distance, mut bound) = (below + above, below_bound + above_bound);
-    let mut a = shares.first().map_or(0.0, |share| share.current - share.reference);
-    for (bin, (edge, share)) in edges.windows(2).zip(shares.iter().skip(1)).enumerate() {
+    let (low_sums, high_sums) = (numeric.reference.low.len(), numeric.reference.high.len());
+    let mut a = bins.first().map_or(0.0, |bin| bin.difference);
+    for (number, (edge, bin)) in (1..).zip(edges.windows(2).zip(bins.iter().skip(1))) {
         let [low, high] = *edge else { continue };
-        let inside = Inside { a, share: *share, width: high - low };
-        let (part, error) = match inside.signed_area(numeric, sizes, bin + 1, high) {
+        let inside = Inside { a, bin, width: high - low };
+        let is_summed = number < low_sums || number + high_sums >= bins.len();
+        let area = if is_summed { inside.signed_area(numeric, sizes, number, high) } else { None };
+        let (part, error) = match area {
             Some(area) => (area.abs(), inside.area_error()),
-            None => (inside.linear(), inside.width * (share.reference + share.current) / 2.0),
+            None => (inside.linear(), inside.width * (bin.p + bin.q) / 2.0),
         };
         distance += part;
         bound += error;
-        a = inside.b();
+        a = bin.difference;
     }
     // The sums are kept in steps of 2^-32 of the scale, and differences of large numbers lose digits.
     let rounding = numeric.grid.fixed().scale * ROUNDING_STEP + distance * ROUNDING_SHARE;
@@ -74,17 +76,17 @@ fn distance(numeric: &Numeric<'_>) -> Result<(f64, f64), NotTestable> {
 }
 
 /// One bin with two edges.
-struct Inside {
+struct Inside<'a> {
     /// F − G at the lower edge.
     a: f64,
-    share: Share,
+    bin: &'a Bin,
     width: f64,
 }
 
-impl Inside {
+impl Inside<'_> {
     /// F − G at the upper edge.
     fn b(&self) -> f64 {
-        self.a + self.share.current - self.share.reference
+        self.bin.difference
     }
 
     /// ∫|F − G| over the bin if both rise evenly.
@@ -107,19 +109,18 @@ impl Inside {
 
     /// How much ∫|F − G| may exceed |∫(F − G)|.
     fn area_error(&self) -> f64 {
-        let up = (self.a + self.share.current).max(0.0);
-        let down = (self.share.reference - self.a).max(0.0);
-        let swing = self.share.reference.max(self.share.current) / 2.0;
+        let up = (self.a + self.bin.q).max(0.0);
+        let down = (self.bin.p - self.a).max(0.0);
+        let swing = self.bin.p.max(self.bin.q) / 2.0;
         self.width * (2.0 * up.min(down)).min(swing)
     }
 }
 
 /// ∫|F − G| beyond the first or last edge, and its error bound.
-fn beyond(numeric: &Numeric<'_>, bin: usize, edge: f64) -> (f64, f64) {
-    let excess = |sample: &crate::summary::NumericSummary| {
-        let size = sample.counts.total() as f64;
+fn beyond(numeric: &Numeric<'_>, sizes: (f64, f64), bin: usize, edge: f64) -> (f64, f64) {
+    let excess = |sample: &crate::summary::NumericSummary, size: f64| {
         numeric.mean_below(sample, bin, edge, size).map_or(0.0, f64::abs)
     };
-    let (reference, current) = (excess(numeric.reference), excess(numeric.current));
+    let (reference, current) = (excess(numeric.reference, sizes.0), excess(numeric.current, sizes.1));
     ((current - reference).abs(), 2.0 * current.min(reference))
 }

@@ -48,6 +48,14 @@ impl Counts {
         (0..self.len()).map(|index| self.get(index))
     }
 
+    /// Every count in order, exact up to 2^53.
+    pub fn to_floats(&self) -> Vec<f64> {
+        match &self.0 {
+            Width::Narrow(counts) => counts.iter().map(|&count| f64::from(count)).collect(),
+            Width::Wide(counts) => counts.iter().map(|&count| count as f64).collect(),
+        }
+    }
+
     /// The sum of all counts.
     pub fn total(&self) -> u64 {
         match &self.0 {

@@ -219,7 +219,7 @@ fn rank(
 }
 
 fn judge(column: &Column, reference: &ColumnSummary, current: &ColumnSummary, floors: &Floors) -> Judged {
-    let pair = Pair { shape: &column.shape, reference, current };
+    let pair = Pair::new(&column.shape, reference, current);
     let is_there = current.rows() > 0;
     let mut results = Vec::new();
     let mut scored: Vec<(&'static str, Option<Score>)> = Vec::new();

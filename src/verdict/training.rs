@@ -124,7 +124,7 @@ impl Side<'_> {
                 put_beyond(&mut current, extremes.outside(start, end));
             }
             set_apart_new_names(&column.shape, &rest, &mut current);
-            let pair = Pair { shape: &column.shape, reference: &rest, current: &current };
+            let pair = Pair::new(&column.shape, &rest, &current);
             evidence.extend(alarming(column).map(|test| {
                 if !is_part || current.rows() == 0 || !is_told(column, test.name) {
                     return None;

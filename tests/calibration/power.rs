@@ -40,7 +40,7 @@ pub fn p_values(model: &Model, rows: u64, state: &State, runs: u64, random: &mut
     let run = |_| {
         let reference: ColumnSummary = model.draw(0, REFERENCE_ROWS, &model.usual(0), random);
         let current = model.draw(0, rows, state, random);
-        let pair = Pair { shape, reference: &reference, current: &current };
+        let pair = Pair::new(shape, &reference, &current);
         TESTS.map(|name| {
             let score = (test(name).expect("in the table").score)(&pair).expect("there are values");
             score.p_value.expect("tests that have p-values")

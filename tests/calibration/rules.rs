@@ -68,7 +68,7 @@ pub fn measure(model: &Model, summary: &ModelSummary) -> Vec<Measures> {
     let columns = model.baseline.columns.iter().zip(&summary.columns);
     columns
         .map(|(column, current)| {
-            let pair = Pair { shape: &column.shape, reference: &column.summary, current };
+            let pair = Pair::new(&column.shape, &column.summary, current);
             let score = |name| (test(name).expect("in the table").score)(&pair).ok();
             let numeric = column.spec.kind == ColumnKind::Numeric;
             let ks = numeric.then(|| score("ks")).flatten();

@@ -161,7 +161,7 @@ fn windows_of(baseline: &Baseline, reference: &Reference, length: Span, offset: 
 /// The distance of a window's column from the whole: Kolmogorov–Smirnov of numbers, total variation (the
 /// effect of the test `g`) of names. `None` where there is nothing to compare.
 fn distance(column: &Column, current: &ColumnSummary) -> Option<f64> {
-    let pair = Pair { shape: &column.shape, reference: &column.summary, current };
+    let pair = Pair::new(&column.shape, &column.summary, current);
     let test = match column.spec.kind {
         ColumnKind::Numeric => "ks",
         ColumnKind::Categorical => "g",

@@ -173,9 +173,50 @@ fn binomial_ln(x: f64, trials: f64, p: f64, q: f64) -> f64 {
         + 0.5 * (trials / (2.0 * PI * x * rest)).ln()
 }
 
+/// [`stirling_error`] of 0, ½, 1, … 15½; that of 0 is not used.
+const STIRLING_ERRORS: [f64; 32] = [
+    0.0,
+    0.153_426_409_720_027_36,
+    0.081_061_466_795_327_26,
+    0.054_814_121_051_917_65,
+    0.041_340_695_955_409_3,
+    0.033_162_873_519_936_29,
+    0.027_677_925_684_998_34,
+    0.023_746_163_656_297_496,
+    0.020_790_672_103_765_093,
+    0.018_488_450_532_673_187,
+    0.016_644_691_189_821_193,
+    0.015_134_973_221_917_378,
+    0.013_876_128_823_070_748,
+    0.012_810_465_242_920_227,
+    0.011_896_709_945_891_77,
+    0.011_104_559_758_206_917,
+    0.010_411_265_261_972_096,
+    0.009_799_416_126_158_804,
+    0.009_255_462_182_712_733,
+    0.008_768_700_134_139_386,
+    0.008_330_563_433_362_87,
+    0.007_934_114_564_314_02,
+    0.007_573_675_487_951_841,
+    0.007_244_554_301_320_383,
+    0.006_942_840_107_209_53,
+    0.006_665_247_032_707_682,
+    0.006_408_994_188_004_207,
+    0.006_171_712_263_039_458,
+    0.005_951_370_112_758_847_5,
+    0.005_746_216_513_010_115_5,
+    0.005_554_733_551_962_801,
+    0.005_375_599_032_926_835,
+];
+
 /// ln n! − ((n + ½)·ln n − n + ½·ln 2π).
 pub(super) fn stirling_error(n: f64) -> f64 {
     if n < 16.0 {
+        let halves = 2.0 * n;
+        let known = STIRLING_ERRORS.get(halves as usize).filter(|_| halves.trunc() == halves && n > 0.0);
+        if let Some(error) = known {
+            return *error;
+        }
         return libm::lgamma(n + 1.0) - ((n + 0.5) * n.ln() - n + 0.5 * (2.0 * PI).ln());
     }
     let square = n * n;
@@ -195,12 +236,20 @@ pub(in crate::drift) fn deviance(x: f64, mean: f64) -> f64 {
         return x * (x / mean).ln() - x + mean;
     }
     // x·ln(x/μ) = 2x·artanh(r), and x − μ = r·(x + μ).
-    let square = r * r;
-    let mut series = 0.0;
-    for odd in [17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0] {
-        series = series * square + 1.0 / odd;
-    }
-    r * (x - mean) + 2.0 * x * r * square * series
+    r * (x - mean) + 2.0 * x * r * artanh_rest(r * r)
+}
+
+/// ln(a/b) of positive numbers, without loss when they are near each other.
+pub(in crate::drift) fn ln_ratio(a: f64, b: f64) -> f64 {
+    let r = (a - b) / (a + b);
+    if r.abs() >= 0.1 { (a / b).ln() } else { 2.0 * r * (1.0 + artanh_rest(r * r)) }
+}
+
+/// artanh(r)/r − 1 for |r| up to 0.1, from r².
+fn artanh_rest(square: f64) -> f64 {
+    const ODD: [f64; 8] =
+        [1.0 / 17.0, 1.0 / 15.0, 1.0 / 13.0, 1.0 / 11.0, 1.0 / 9.0, 1.0 / 7.0, 1.0 / 5.0, 1.0 / 3.0];
+    square * ODD.iter().fold(0.0, |series, odd| series * square + odd)
 }
 
 #[cfg(test)]

@@ -10,17 +10,19 @@
 //!
 //! To add a law: a function here or a file beside, and its values in `tests/golden/`.
 
+mod bridge;
 mod counting;
 mod gamma;
 mod kolmogorov;
 mod quadratic;
 mod tail;
 
-pub(super) use counting::deviance;
+pub use bridge::BridgeForm;
 pub use counting::{
     binomial_tail, binomial_upper_tail, count_beyond_range, count_beyond_range_tail, rates_differ,
     rates_differ_tail,
 };
+pub(super) use counting::{deviance, ln_ratio};
 pub use gamma::{
     chi_squared_sf, chi_squared_tail, normal_sf, normal_tail, student_t_tail, student_t_two_sided,
 };
@@ -28,9 +30,7 @@ pub use kolmogorov::{
     GRID_CORRECTION, kolmogorov_exact_tail, kolmogorov_exact_two_sample, kolmogorov_sf, kolmogorov_tail,
     kuiper_sf, kuiper_tail, path_cells,
 };
-pub use quadratic::{
-    BridgeForm, anderson_darling_sf, anderson_darling_tail, cramer_von_mises_sf, cramer_von_mises_tail,
-};
+pub use quadratic::{anderson_darling_sf, anderson_darling_tail, cramer_von_mises_sf, cramer_von_mises_tail};
 pub use tail::Tail;
 
 fn clamp(probability: f64) -> f64 {

@@ -254,7 +254,7 @@ impl<'a> Cells<'a> {
     pub(super) fn see(&self, shares: &[f64]) -> bool {
         let current = self.expected(shares);
         let Column { shape, summary, .. } = self.column;
-        let pair = Pair { shape, reference: summary, current: &current };
+        let pair = Pair::new(shape, summary, &current);
         match pooled_cells(&pair) {
             Ok((reference, current)) if reference.len() >= 2 => self.homogeneity_sees(&reference, &current),
             Ok(_) => self.largest_sees(shares),
