@@ -246,7 +246,7 @@ fn judge(column: &Column, reference: &ColumnSummary, current: &ColumnSummary, fl
         evidence.push(known);
         loud.extend(score.map(|score| (test.name, score)));
     }
-    let tests = loud.len();
+    let tests = loud.iter().filter(|(test, _)| can_speak(test, reference, current)).count().max(1);
     let corrected = |score: &Score| (score.p_value.unwrap_or(1.0) * tests as f64).min(1.0);
     let loudest = loud.iter().min_by(|(_, a), (_, b)| {
         corrected(a).total_cmp(&corrected(b)).then(b.effect.abs().total_cmp(&a.effect.abs()))
@@ -271,6 +271,17 @@ fn judge(column: &Column, reference: &ColumnSummary, current: &ColumnSummary, fl
         tests: results,
     };
     Judged { verdict, evidence, p_above_floor, ratio_above_floor: None, tests }
+}
+
+/// Whether a test could have had a small p-value, given how often its event happened in both samples together.
+/// One that could not is no further chance of a false alarm (Tarone 1990, doi:10.2307/2531456).
+fn can_speak(test: &str, reference: &ColumnSummary, current: &ColumnSummary) -> bool {
+    let sides = [reference.anomalies(), current.anomalies()];
+    match test {
+        "missing" => sides.iter().any(|side| side.missing > 0),
+        "wrong_type" => sides.iter().any(|side| side.wrong_type > 0),
+        _ => true,
+    }
 }
 
 /// An effect on the common scale 0..=1, if its unit has one.
