@@ -35,6 +35,7 @@ pub fn plan_of(config: &Config) -> Plan {
         windows: model.windows.clone(),
         verdict: model.verdict.clone(),
         incident: model.incident.clone(),
+        early: model.early,
         segments_max: model.segments_max,
         versions_max: model.versions_max,
     });

@@ -163,6 +163,8 @@ fn model(config: &Config, model: &Model, detail: Detail) -> Value {
         "false_alarms": format!("{} per {}", budget.alarms, budget.period),
         "rows_min": model.verdict.rows_min,
         "floors": model.verdict.floors,
+        "early": model.early.early,
+        "rejected_share_expected": model.early.rejected_share_expected,
         "open_after": model.incident.open_after,
         "resolve_after": model.incident.resolve_after,
         "critical_effect": model.incident.critical_effect,

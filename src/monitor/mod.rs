@@ -7,15 +7,17 @@
 //! Invariant: the state after `restore(what was committed)` and the records from the committed positions
 //! on is the state of an undisturbed run.
 //!
-//! Three files: `plan.rs` is what is known from outside, `partial.rs` what workers do, `close.rs` what
-//! happens when a window is complete. `commit.rs` is the plain data between here and the store.
+//! Four files: `plan.rs` is what is known from outside, `partial.rs` what workers do, `close.rs` what
+//! happens when a window is complete, `early.rs` what happens before. `commit.rs` is the plain data between here and the store.
 
 mod close;
 mod commit;
+mod early;
 mod partial;
 mod plan;
 
 pub use commit::{ClosedWindow, Commit, DeadLetter, PaneKey, PaneWrite, Position, Restored, WindowKey};
+pub use early::ticks_per_alarm;
 pub use partial::{Group, NeedsBaseline, Partial, Postponed, Summariser};
 pub use plan::{Lookup, ModelPlan, ModelSettings, Plan, Prepared, StreamPlan};
 
@@ -26,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Origin, RawBatch, RejectReason, Rejected, Span, Timestamp};
 use crate::incident::{self, Incident};
+use crate::quality;
 use crate::summary::{ModelSummary, ShapeMismatch};
 use crate::window::{PartitionClock, model_watermark};
 
@@ -61,6 +64,8 @@ pub struct Monitor {
 struct Model {
     panes: BTreeMap<Timestamp, BTreeMap<Cell, Pane>>,
     memory: Memory,
+    /// What the early watch expects of each version; follows from its baseline.
+    expected: early::Expectations,
 }
 
 /// A model's version and segment.
@@ -98,6 +103,9 @@ struct Memory {
     first_pane: Option<Timestamp>,
     segments: BTreeSet<String>,
     incident: incident::State,
+    /// The ticks that are not complete, and the detectors' states.
+    #[serde(default)]
+    early: quality::Watch,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -165,6 +173,7 @@ impl Monitor {
             .map(|model| Model {
                 panes: BTreeMap::new(),
                 memory: recall(&mut state.models, model, &mut notes),
+                expected: early::Expectations::default(),
             })
             .collect();
         for name in state.models.keys() {
@@ -260,7 +269,7 @@ impl Monitor {
     /// # Errors
     /// [`Overlap`] when some of its records are counted already; nothing is added then.
     pub fn ingest(&mut self, partial: Partial, now: Timestamp) -> Result<(), Overlap> {
-        let Partial { raw, groups, rejected, newest } = partial;
+        let Partial { raw, groups, rejected, reached, newest } = partial;
         let (Some(&first), Some(&last)) = (raw.offsets.first(), raw.offsets.last()) else { return Ok(()) };
         let next = self.positions.get(&raw.origin).copied().unwrap_or(first);
         if last < next {
@@ -274,7 +283,8 @@ impl Monitor {
         for group in groups {
             self.add_group(group, &raw, carried, now);
         }
-        for (model, rejected) in rejected {
+        for ((model, rejected), reached) in rejected.into_iter().zip(reached) {
+            self.watch_rejected(model, &rejected, &raw, reached.max(carried));
             self.reject(model, &rejected, &raw, now);
         }
         self.clocks.entry(raw.origin.clone()).or_default().advance(newest, now);
@@ -391,6 +401,7 @@ impl Monitor {
             // The baseline file was replaced while panes counted on the old one are open.
             return self.reject_group(&group, RejectReason::NoBaseline, raw, now);
         }
+        model.watch_group(plan, group.version.as_deref(), &group.prepared.id, group.ticks, raw, carried);
         model.memory.first_pane =
             Some(model.memory.first_pane.map_or(group.pane, |first| first.min(group.pane)));
         *self.counted.entry((raw.origin.topic.clone(), group.model, "counted")).or_default() += events;
@@ -437,6 +448,7 @@ impl Monitor {
             .iter()
             .map(|(origin, offset)| (format!("{}/{}", origin.topic, origin.partition), *offset))
             .collect();
+        model.expect(settings, &plan);
         model.close_complete(settings, &plan.config, &positions, &mut self.pending);
     }
 
@@ -541,12 +553,20 @@ impl Counts {
 /// A model's memory from the stored state, unless the length of its panes has changed.
 fn recall(stored: &mut BTreeMap<String, Memory>, model: &ModelPlan, notes: &mut Vec<String>) -> Memory {
     let pane = model.cut.pane();
-    let lengths: Vec<Span> = model.settings.windows.windows.iter().map(|window| window.length).collect();
+    let ticks = model.settings.early.ticks(&model.settings.windows);
+    let lengths: Vec<Span> = model
+        .settings
+        .windows
+        .windows
+        .iter()
+        .map(|window| window.length)
+        .chain(ticks.map(|ticks| ticks.length()))
+        .collect();
     let stored = stored.remove(&model.settings.name).map(|mut memory| {
         memory.incident.keep_lengths(&lengths);
         memory
     });
-    match stored {
+    let mut memory = match stored {
         Some(memory) if memory.pane == pane => memory,
         Some(memory) => {
             notes.push(format!(
@@ -556,7 +576,9 @@ fn recall(stored: &mut BTreeMap<String, Memory>, model: &ModelPlan, notes: &mut 
             Memory { pane, incident: memory.incident, segments: memory.segments, ..Memory::default() }
         }
         None => Memory { pane, ..Memory::default() },
-    }
+    };
+    memory.early.retune(ticks);
+    memory
 }
 
 /// Why a stored pane is not gone on with.
@@ -602,3 +624,5 @@ fn restore_pane(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_early;

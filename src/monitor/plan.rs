@@ -9,7 +9,7 @@ use crate::event::decode::{Field, Stream};
 use crate::event::{ColumnSpec, EventSchema};
 use crate::summary::{CategoryIndex, Shape};
 use crate::window::{self, Cut};
-use crate::{incident, verdict};
+use crate::{incident, quality, verdict};
 
 /// Versions without a baseline that are remembered as such; further ones are taken as absent unasked.
 const ABSENT_MAX: usize = 1_000;
@@ -25,6 +25,8 @@ pub struct ModelSettings {
     pub verdict: verdict::Settings,
     /// What an alarm leads to.
     pub incident: incident::Settings,
+    /// What is watched before windows close.
+    pub early: quality::Settings,
     /// Most segment values told apart.
     pub segments_max: usize,
     /// Most versions watched.
