@@ -7,14 +7,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::Array;
+use arrow::array::{Array, Float64Array};
 
 use super::{Commit, Lookup, Model, ModelPlan, Monitor, Plan};
 use crate::drift::EffectUnit;
-use crate::event::{EventBatch, RawBatch, RejectReason, Rejected, Timestamp};
-use crate::event::{Span, WRONG_TYPE_NAME, decode::Field, is_wrong_type};
+use crate::event::decode::Field;
+use crate::event::{
+    ColumnKind, ColumnSpec, EventBatch, Names, RawBatch, RejectReason, Rejected, Role, Span, Timestamp,
+    WRONG_TYPE_NAME, is_wrong_type,
+};
 use crate::incident::{self, Closing, Evidence};
-use crate::quality::{self, Arrived, Bad, Expected, Finding, Limits, Report, RowTicks, State, TickRows};
+use crate::quality::{
+    self, Arrived, Bad, Expected, Finding, Limits, Report, RowTicks, State, TickRows, Trouble,
+};
 use crate::summary::ColumnSummary;
 use crate::verdict::{Budget, ColumnVerdict, Verdict};
 
@@ -36,55 +41,91 @@ pub fn ticks_per_alarm(budget: Budget, tick: Span, parts: usize) -> f64 {
 
 // === workers ===
 
-/// Adds a column's bad values to the ticks of their rows. A column without any costs nothing, and one
-/// whose rows are all in one tick is not looked at again.
-pub(super) fn count_bad(
-    batch: &EventBatch,
-    column: usize,
-    place: u32,
-    summary: &ColumnSummary,
-    rows: &[usize],
-    row_ticks: &RowTicks,
-    ticks: &mut BTreeMap<Timestamp, TickRows>,
-) {
-    let anomalies = summary.anomalies();
-    let all = Bad { missing: anomalies.missing + anomalies.nan, wrong_type: anomalies.wrong_type };
-    if all.is_none() || ticks.is_empty() {
-        return;
+/// Counts the ticks of a group, column by column.
+pub(super) struct TickCount<'a> {
+    rows: &'a [usize],
+    row_ticks: Option<&'a RowTicks>,
+    ticks: BTreeMap<Timestamp, TickRows>,
+}
+
+impl<'a> TickCount<'a> {
+    /// Counts the rows of a group, whose ticks are these.
+    pub(super) fn new(rows: &'a [usize], row_ticks: Option<&'a RowTicks>) -> Self {
+        Self { rows, row_ticks, ticks: row_ticks.map(RowTicks::counts).unwrap_or_default() }
     }
-    let mut add = |start: Timestamp, bad: Bad| {
-        if let Some(tick) = ticks.get_mut(&start) {
+
+    /// Adds a column's bad values to the ticks of their rows, once they are counted for the window. A column
+    /// without any costs nothing, and one whose rows are all in one tick is not looked at again.
+    pub(super) fn add(&mut self, place: u32, column: &Watched<'_>, summary: &ColumnSummary) {
+        let Some(row_ticks) = self.row_ticks else { return };
+        let anomalies = summary.anomalies();
+        let all = Bad {
+            missing: column.missing(anomalies.missing.saturating_add(anomalies.nan)),
+            wrong_type: anomalies.wrong_type,
+        };
+        if all.is_none() || self.ticks.is_empty() {
+            return;
+        }
+        if let Some(only) = row_ticks.only() {
+            return self.add_to(only, place, all);
+        }
+        for (row, tick) in self.rows.iter().zip(row_ticks.each()) {
+            let bad = column.bad(*row);
+            if let Some(start) = tick.filter(|_| !bad.is_none()) {
+                self.add_to(start, place, bad);
+            }
+        }
+    }
+
+    fn add_to(&mut self, start: Timestamp, place: u32, bad: Bad) {
+        if let Some(tick) = self.ticks.get_mut(&start) {
             tick.columns.entry(place).or_default().add(bad);
         }
-    };
-    if let Some(only) = row_ticks.only() {
-        return add(only, all);
     }
-    let kind_of: Box<dyn Fn(usize) -> Bad + '_> = match summary {
-        ColumnSummary::Numeric(_) => {
-            let numbers = batch.numbers(column);
-            Box::new(move |row| {
-                let is_null = numbers.is_null(row);
-                let value = if is_null { 0.0 } else { numbers.value(row) };
-                let is_wrong = is_wrong_type(value);
-                bad(is_null || (value.is_nan() && !is_wrong), is_wrong)
-            })
-        }
-        ColumnSummary::Categorical(_) => {
-            let names = batch.names(column);
-            Box::new(move |row| bad(names.is_null(row), names.get(row) == Some(WRONG_TYPE_NAME)))
-        }
-    };
-    for (row, tick) in rows.iter().zip(row_ticks.each()) {
-        let found = kind_of(*row);
-        if let Some(start) = tick.filter(|_| !found.is_none()) {
-            add(start, found);
-        }
+
+    /// What was counted, by start of the tick.
+    pub(super) fn finish(self) -> BTreeMap<Timestamp, TickRows> {
+        self.ticks
     }
 }
 
-fn bad(is_missing: bool, is_wrong: bool) -> Bad {
-    Bad { missing: u64::from(is_missing), wrong_type: u64::from(is_wrong) }
+/// A column of a batch, as the early watch looks at it.
+pub(super) struct Watched<'a> {
+    values: Values<'a>,
+    role: Role,
+}
+
+enum Values<'a> {
+    Numbers(&'a Float64Array),
+    Names(Names<'a>),
+}
+
+impl<'a> Watched<'a> {
+    /// The column at this place of the batch.
+    pub(super) fn new(batch: &'a EventBatch, at: usize, spec: &ColumnSpec) -> Self {
+        let values = match spec.kind {
+            ColumnKind::Numeric => Values::Numbers(batch.numbers(at)),
+            ColumnKind::Categorical => Values::Names(batch.names(at)),
+        };
+        Self { values, role: spec.role }
+    }
+
+    /// Labels come late or never by their nature.
+    fn missing(&self, times: u64) -> u64 {
+        if self.role == Role::Label { 0 } else { times }
+    }
+
+    fn bad(&self, row: usize) -> Bad {
+        let (is_missing, is_wrong) = match &self.values {
+            Values::Numbers(numbers) if numbers.is_null(row) => (true, false),
+            Values::Numbers(numbers) => {
+                let value = numbers.value(row);
+                (value.is_nan() && !is_wrong_type(value), is_wrong_type(value))
+            }
+            Values::Names(names) => (names.is_null(row), names.get(row) == Some(WRONG_TYPE_NAME)),
+        };
+        Bad { missing: self.missing(u64::from(is_missing)), wrong_type: u64::from(is_wrong) }
+    }
 }
 
 // === owner ===
@@ -116,19 +157,15 @@ impl Monitor {
 }
 
 impl Model {
-    /// Counts the ticks of a group.
+    /// Adds the ticks of a group.
     pub(super) fn watch_group(
         &mut self,
         plan: &ModelPlan,
-        version: Option<&str>,
-        baseline: &str,
+        arrived: Arrived<'_>,
         counts: BTreeMap<Timestamp, TickRows>,
-        raw: &RawBatch,
-        carried: Option<Timestamp>,
     ) {
         let settings = &plan.settings;
         if let Some(ticks) = settings.early.ticks(&settings.windows) {
-            let arrived = Arrived { version, baseline, topic: &raw.origin.topic, carried };
             self.memory.early.add(&ticks, arrived, counts, settings.versions_max);
         }
     }
@@ -248,7 +285,11 @@ fn column_verdict(finding: &Finding) -> ColumnVerdict {
         moved: finding.excess(),
         summary: Some(finding.words()),
         reference_n: finding.training_values,
-        current_n: finding.rows,
+        current_n: if finding.trouble == Trouble::Rejected {
+            finding.rows
+        } else {
+            finding.rows.saturating_sub(finding.bad)
+        },
         tests: Vec::new(),
     }
 }

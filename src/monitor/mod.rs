@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Origin, RawBatch, RejectReason, Rejected, Span, Timestamp};
 use crate::incident::{self, Incident};
-use crate::quality;
+use crate::quality::{self, Arrived};
 use crate::summary::{ModelSummary, ShapeMismatch};
 use crate::window::{PartitionClock, model_watermark};
 
@@ -401,7 +401,9 @@ impl Monitor {
             // The baseline file was replaced while panes counted on the old one are open.
             return self.reject_group(&group, RejectReason::NoBaseline, raw, now);
         }
-        model.watch_group(plan, group.version.as_deref(), &group.prepared.id, group.ticks, raw, carried);
+        let (version, baseline) = (group.version.as_deref(), group.prepared.id.as_str());
+        let arrived = Arrived { version, baseline, topic: &raw.origin.topic, carried };
+        model.watch_group(plan, arrived, group.ticks);
         model.memory.first_pane =
             Some(model.memory.first_pane.map_or(group.pane, |first| first.min(group.pane)));
         *self.counted.entry((raw.origin.topic.clone(), group.model, "counted")).or_default() += events;
@@ -554,16 +556,9 @@ impl Counts {
 fn recall(stored: &mut BTreeMap<String, Memory>, model: &ModelPlan, notes: &mut Vec<String>) -> Memory {
     let pane = model.cut.pane();
     let ticks = model.settings.early.ticks(&model.settings.windows);
-    let lengths: Vec<Span> = model
-        .settings
-        .windows
-        .windows
-        .iter()
-        .map(|window| window.length)
-        .chain(ticks.map(|ticks| ticks.length()))
-        .collect();
+    let lengths: Vec<Span> = model.settings.windows.windows.iter().map(|window| window.length).collect();
     let stored = stored.remove(&model.settings.name).map(|mut memory| {
-        memory.incident.keep_lengths(&lengths);
+        memory.incident.keep_lengths(&lengths, ticks.map(|ticks| ticks.length()));
         memory
     });
     let mut memory = match stored {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::Array;
 
-use super::early;
+use super::early::{TickCount, Watched};
 use super::plan::{Lookup, ModelPlan, Plan, Prepared};
 use crate::event::decode::{Decode, Mapping, decoder};
 use crate::event::{ColumnSpec, EventBatch, EventSchema, RawBatch, RejectReason, Rejected, Role, Timestamp};
@@ -163,7 +163,7 @@ impl Summariser {
         let baseline = &group.prepared.baseline;
         let mut summary = baseline.empty_summary();
         let whole = group.rows.len() == batch.len();
-        let mut ticks = group.ticks.as_ref().map(RowTicks::counts).unwrap_or_default();
+        let mut ticks = TickCount::new(&group.rows, group.ticks.as_ref());
         for (((column, summary), index), place) in
             baseline.columns.iter().zip(&mut summary.columns).zip(&group.prepared.indexes).zip(0_u32..)
         {
@@ -187,10 +187,9 @@ impl Summariser {
                 }
                 _ => {}
             }
-            if let Some(row_ticks) = &group.ticks {
-                early::count_bad(batch, at, place, summary, &group.rows, row_ticks, &mut ticks);
-            }
+            ticks.add(place, &Watched::new(batch, at, &column.spec), summary);
         }
+        let ticks = ticks.finish();
         count_rows(batch, mapping, &group.rows, &mut summary);
         let rows = group.rows.iter().filter_map(|row| batch.rows().get(*row).copied()).collect();
         Group {

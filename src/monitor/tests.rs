@@ -181,7 +181,7 @@ impl Memory {
             .for_each(|(_, _, outcome, n)| *self.counted.entry(outcome).or_default() += n);
     }
 
-    fn position(&self, partition: i32) -> i64 {
+    pub(super) fn position(&self, partition: i32) -> i64 {
         let found = self.restored.positions.iter().find(|known| known.origin == origin(partition));
         found.map_or(0, |known| known.next_offset)
     }

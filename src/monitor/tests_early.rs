@@ -36,7 +36,7 @@ struct Part {
 }
 
 /// Runs partitions in the order and with the sizes that the seed says; after every `restart_every` batches
-/// the monitor is made anew from what was committed.
+/// the monitor is made anew from what was committed, and what was not is read again.
 fn run(plan: &Arc<Plan>, parts: &[Vec<String>], mut seed: u64, restart_every: usize) -> Memory {
     let partitions = i32::try_from(parts.len()).expect("few");
     let mut memory = Memory::default();
@@ -56,11 +56,14 @@ fn run(plan: &Arc<Plan>, parts: &[Vec<String>], mut seed: u64, restart_every: us
         owner.ingest(summarise(plan, raw), at(0)).expect("in order");
         part.offset = end;
         batches += 1;
-        if !seed.is_multiple_of(3) || batches.is_multiple_of(restart_every) {
+        if !seed.is_multiple_of(3) {
             memory.apply(owner.advance(at(0)));
         }
         if batches.is_multiple_of(restart_every) {
             owner = monitor(plan, &memory, partitions);
+            for (part, partition) in parts.iter_mut().zip(0..) {
+                part.offset = usize::try_from(memory.position(partition)).expect("not negative");
+            }
         }
     }
     memory.apply(owner.advance(at(0)));

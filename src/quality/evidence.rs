@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::event::{RejectReason, Span, Timestamp};
 use crate::sequential::CountedBets;
 
-/// A stream that is worth less is forgotten. Forgetting only lowers what it is worth, so no promise is lost.
-const WORTH_MIN: f64 = 1e-3;
+/// A stream that is worth less is forgotten: the next bad row starts a bet ten times as large. Forgetting
+/// only lowers what it is worth, so no promise is lost, and most streams need no place most of the time.
+const WORTH_MIN: f64 = 0.1;
 
 /// What a bet is worth when it starts.
 const WORTH_FRESH: f64 = 1.0;

@@ -139,6 +139,25 @@ pub enum State {
 /// Finds what is expected of a version on the baseline with this id.
 pub type Lookup<'a> = &'a dyn Fn(Option<&str>, &str) -> Option<Arc<Expected>>;
 
+/// A tick that passes.
+#[derive(Clone, Copy)]
+struct Passing<'a> {
+    start: Timestamp,
+    end: Timestamp,
+    tick: &'a Tick,
+    limits: &'a Limits,
+    /// What the worths of all streams must add up to for an alarm.
+    threshold: f64,
+    expected: Lookup<'a>,
+}
+
+impl Passing<'_> {
+    /// Most that a bet may be worth: one alone may carry the whole.
+    fn cap(&self) -> f64 {
+        WORTH_OVER_MAX * self.threshold * CountedBets::BETS as f64
+    }
+}
+
 /// A stream with what is known of it, while a tick passes.
 struct Stream<'a> {
     evidence: &'a Evidence,
@@ -250,11 +269,11 @@ impl Watch {
         let end = start + self.tick;
         self.passed = self.passed.max(Some(end));
         self.note_seen(start, &tick, limits);
-        let streams = self.streams(limits, expected);
-        let threshold = limits.ticks_per_alarm * streams as f64;
-        self.take(start, &tick, limits, threshold, expected);
-        let found = self.find(start, &tick, limits, threshold, expected);
-        let report = self.report(start, end, found, limits);
+        let threshold = limits.ticks_per_alarm * self.streams(limits, expected) as f64;
+        let passing = Passing { start, end, tick: &tick, limits, threshold, expected };
+        self.take(passing);
+        let found = self.find(passing);
+        let report = self.report(passing, found);
         self.forget();
         Some(report)
     }
@@ -282,47 +301,28 @@ impl Watch {
     }
 
     /// Every detector takes the tick.
-    fn take(&mut self, start: Timestamp, tick: &Tick, limits: &Limits, threshold: f64, expected: Lookup<'_>) {
-        // One bet alone may carry the whole.
-        let cap = WORTH_OVER_MAX * threshold * CountedBets::BETS as f64;
-        let none = BTreeMap::new();
-        for counts in &tick.versions {
-            let its = self.versions.iter_mut().find(|version| version.name == counts.version);
-            let Some(version) = its else { continue };
-            let Some(known) = version.expected(expected) else { continue };
-            for (place, (column, at)) in known.columns.iter().zip(0_u32..).enumerate() {
-                let rows = known.rows_of(place, &counts.rows);
-                let bad = counts.columns.get(&at).copied().unwrap_or_default();
-                let sides = [
-                    (&mut version.missing, column.missing, bad.missing),
-                    (&mut version.wrong_type, column.wrong_type, bad.wrong_type),
-                ];
-                for (evidence, bound, bad) in sides {
-                    let Some(bound) = bound.filter(|_| rows > 0) else { continue };
-                    if bad > 0 || evidence.contains_key(&at) {
-                        let shown = Shown { start, rows, bad, reasons: &none };
-                        let evidence = evidence.entry(at).or_insert_with(|| Evidence::new(start));
-                        evidence.take(shown, &CountedBets::new(bound), cap, limits.round);
-                    }
-                }
+    fn take(&mut self, passing: Passing<'_>) {
+        for counts in &passing.tick.versions {
+            if let Some(version) = self.versions.iter_mut().find(|version| version.name == counts.version) {
+                version.take(counts, passing);
             }
         }
-        let (rows, bad) = records(tick);
-        if let Some(bound) = rejected_bound(limits)
-            && (bad > 0 || (rows > 0 && self.rejected.is_some()))
-        {
-            let shown = Shown { start, rows, bad, reasons: &tick.rejected };
-            let evidence = self.rejected.get_or_insert_with(|| Evidence::new(start));
-            evidence.take(shown, &CountedBets::new(bound), cap, limits.round);
+        let (rows, bad) = records(passing.tick);
+        let Some(bound) = rejected_bound(passing.limits).filter(|_| rows > 0) else { return };
+        if bad > 0 || self.rejected.is_some() {
+            let evidence = self.rejected.get_or_insert_with(|| Evidence::new(passing.start));
+            let shown = Shown { start: passing.start, rows, bad, reasons: &passing.tick.rejected };
+            evidence.take(shown, &CountedBets::new(bound), passing.cap(), passing.limits.round);
         }
     }
 
     /// Every stream that has evidence.
-    fn known(&self, tick: &Tick, limits: &Limits, expected: Lookup<'_>) -> Vec<Stream<'_>> {
+    fn known(&self, passing: Passing<'_>) -> Vec<Stream<'_>> {
+        let tick = passing.tick;
         let mut streams = Vec::new();
         for version in &self.versions {
             let counts = tick.versions.iter().find(|counts| counts.version == version.name);
-            let Some(known) = version.expected(expected) else { continue };
+            let Some(known) = version.expected(passing.expected) else { continue };
             for (trouble, sides) in
                 [(Trouble::Missing, &version.missing), (Trouble::WrongType, &version.wrong_type)]
             {
@@ -333,7 +333,7 @@ impl Watch {
                 );
             }
         }
-        if let (Some(evidence), Some(bound)) = (&self.rejected, rejected_bound(limits)) {
+        if let (Some(evidence), Some(bound)) = (&self.rejected, rejected_bound(passing.limits)) {
             let (rows, _) = records(tick);
             streams.push(Stream {
                 evidence,
@@ -355,19 +355,13 @@ impl Watch {
     }
 
     /// The streams that carry an alarm, and whether all are calm.
-    fn find(
-        &self,
-        start: Timestamp,
-        tick: &Tick,
-        limits: &Limits,
-        threshold: f64,
-        expected: Lookup<'_>,
-    ) -> Found {
-        let streams = self.known(tick, limits, expected);
+    fn find(&self, passing: Passing<'_>) -> Found {
+        let Passing { limits, .. } = passing;
+        let streams = self.known(passing);
         let is_large = |stream: &Stream<'_>| stream.evidence.rate() >= stream.expected + limits.rate_floor;
         let speaks = |stream: &&Stream<'_>| is_large(stream) && stream.evidence.rows() >= limits.rows_min;
         let sum: f64 = streams.iter().filter(speaks).map(|stream| stream.evidence.worth()).sum();
-        let is_over = sum > 0.0 && sum >= threshold;
+        let is_over = sum > 0.0 && sum >= passing.threshold;
         let carries = |stream: &&Stream<'_>| stream.evidence.worth() >= limits.ticks_per_alarm;
         let carriers: Vec<&Stream<'_>> = streams.iter().filter(speaks).filter(carries).collect();
         let is_fresh = carriers.iter().any(|stream| stream.is_fresh);
@@ -376,12 +370,13 @@ impl Watch {
             is_over,
             is_calm: streams.iter().all(|stream| !stream.evidence.is_awake() || !is_large(stream)),
             findings: if is_over && is_fresh { ranked(findings.collect()) } else { Vec::new() },
-            round_start: self.round.end.map_or(start, |end| end - limits.round),
+            round_start: self.round.end.map_or(passing.start, |end| end - limits.round),
         }
     }
 
     /// What is to be told, if anything; see the module on rounds.
-    fn report(&mut self, start: Timestamp, end: Timestamp, found: Found, limits: &Limits) -> Option<Report> {
+    fn report(&mut self, passing: Passing<'_>, found: Found) -> Option<Report> {
+        let Passing { start, end, limits, .. } = passing;
         let round = &mut self.round;
         let is_round_over = end >= *round.end.get_or_insert(start + limits.round);
         let is_alarming = !found.findings.is_empty();
@@ -479,6 +474,28 @@ impl Round {
 impl Version {
     fn expected(&self, lookup: Lookup<'_>) -> Option<Arc<Expected>> {
         lookup(self.name.as_deref(), &self.baseline)
+    }
+
+    /// Every detector of the version takes the tick.
+    fn take(&mut self, counts: &VersionTick, passing: Passing<'_>) {
+        let Some(known) = self.expected(passing.expected) else { return };
+        let none = BTreeMap::new();
+        for (place, (column, at)) in known.columns.iter().zip(0_u32..).enumerate() {
+            let rows = known.rows_of(place, &counts.rows);
+            let bad = counts.columns.get(&at).copied().unwrap_or_default();
+            let sides = [
+                (&mut self.missing, column.missing, bad.missing),
+                (&mut self.wrong_type, column.wrong_type, bad.wrong_type),
+            ];
+            for (evidence, bound, bad) in sides {
+                let Some(bound) = bound.filter(|_| rows > 0) else { continue };
+                if bad > 0 || evidence.contains_key(&at) {
+                    let shown = Shown { start: passing.start, rows, bad, reasons: &none };
+                    let evidence = evidence.entry(at).or_insert_with(|| Evidence::new(passing.start));
+                    evidence.take(shown, &CountedBets::new(bound), passing.cap(), passing.limits.round);
+                }
+            }
+        }
     }
 
     fn stream<'a>(
