@@ -17,12 +17,12 @@ const BOUNDS_LEVEL: f64 = 0.01;
 
 /// What the early watch takes from a baseline: the highest rates that are expected.
 ///
-/// For a column and a kind of trouble that is the larger of two. One is the Clopper–Pearson upper bound of the training
-/// rate ([`upper_rate`]), at a level at which all the bounds hold together: the estimate itself would make
-/// false alarms when it is too low by chance. The other is the highest rate over any stretch of the training
-/// data as long as the shortest window, if the baseline keeps them: a rate that is low on average and high
-/// each Sunday must not alarm each Sunday. Stretches with fewer rows than a window needs to be tested
-/// are left out.
+/// For a column and a kind of trouble that is the larger of two. One is the Clopper–Pearson upper bound of
+/// the training rate ([`upper_rate`]), at a level at which all the bounds hold together: the estimate itself
+/// would make false alarms when it is too low by chance. The other is the highest rate over any stretch of the
+/// training data as long as the shortest window, if the baseline keeps them: a rate that is low on average and
+/// high each Sunday must not alarm each Sunday. Stretches with fewer rows than a window needs to be tested are
+/// left out.
 #[derive(Debug)]
 pub struct Expected {
     /// The watched columns, in the baseline's order.

@@ -19,9 +19,16 @@
 //! highest rate that is [expected](Expected). With J streams there is an alarm when their worths add up to
 //! J·A: the sum less J·t is a supermartingale whatever the dependence between streams, so the mean number of
 //! ticks to a false alarm is at least A, as long as each rate, given the past, is at most what is expected,
-//! and for a set of streams that stays. A comes from the early watch's part of the false-alarm budget. Only streams whose rate is above the
-//! expected one by a floor add to the sum. Source: Shin, Ramdas and Rinaldo 2024, "E-detectors: a
-//! nonparametric framework for sequential change detection", doi:10.51387/23-NEJSDS51.
+//! and for a set of streams that stays. A comes from the early watch's part of the false-alarm budget. Only
+//! streams whose rate is above the expected one by a floor, over enough rows, add to the sum. Source: Shin,
+//! Ramdas and Rinaldo 2024, "E-detectors: a nonparametric framework for sequential change detection",
+//! doi:10.51387/23-NEJSDS51.
+//!
+//! **How soon.** Of 20 columns one is missing in 0.4 % of the training rows, a minute has 60 rows and the
+//! budget is one alarm in 30 days over four lengths of window. From the tick in which the rate becomes 34, 10,
+//! 5 or 2 %, the median of seeded runs is 1, 2, 6 and 41 ticks; 1 % is not seen in ten hours and is left to the
+//! windows. Without a change there was no alarm in 172,800 ticks. What it cannot tell from trouble: a burst
+//! that did occur in training, but was too short to show in the rate of a whole stretch.
 //!
 //! **Quiet.** Ticks are too short to say that trouble is over. The watch speaks at once when it alarms, and
 //! otherwise once a *round*: a stretch as long as the shortest window. A round is quiet when no tick of it

@@ -272,6 +272,28 @@ fn a_sudden_break_is_seen_within_two_ticks() {
 }
 
 #[test]
+fn smaller_rises_take_longer() {
+    let mut missing = [0; 20];
+    missing[0] = 40;
+    let expected = expected(&baseline(10_000, &missing));
+    for (rate, median) in [(0.34, 1), (0.1, 2), (0.05, 6), (0.02, 41)] {
+        let mut delays: Vec<i64> = (0..15)
+            .map(|seed| {
+                let mut uniform = Uniform(seed);
+                let mut feed = Feed::new(Arc::clone(&expected), limits());
+                (0..120).for_each(|_| assert_eq!(feed.step(60, &[uniform.binomial(60, 0.004)]), None));
+                while !is_alarm(feed.step(60, &[uniform.binomial(60, rate)]).as_ref()) {
+                    assert!(feed.tick < 1_000, "{rate} is not seen");
+                }
+                feed.tick - 120
+            })
+            .collect();
+        delays.sort_unstable();
+        assert_eq!(delays[7], median, "{rate}: {delays:?}");
+    }
+}
+
+#[test]
 fn the_mean_time_to_a_false_alarm_is_at_least_what_was_asked() {
     let expected = expected(&baseline(2_000, &[10, 100, 0]));
     let rates: Vec<f64> = expected.columns.iter().map(|column| column.missing.expect("watched")).collect();
