@@ -139,6 +139,28 @@ fn a_storm_of_rejected_records_opens_an_incident_and_names_the_reason() {
 }
 
 #[test]
+fn the_ticks_of_a_batch_add_up_to_its_counts() {
+    let plan = plan(&WINDOWS);
+    let odd = [r#""amount":null"#, r#""amount":"five","country":"DE""#, r#""amount":1,"country":[]"#];
+    let events = |step: i64| -> Vec<String> {
+        (0..100).map(|row| format!(r#"{{"t":{},"f":{{{}}}}}"#, row * step, odd[row as usize % 3])).collect()
+    };
+    for (step, ticks) in [(0, 1), (3, 5)] {
+        let partial = summarise(&plan, batch(0, 0, &events(step)));
+        let group = &partial.groups[0];
+        assert_eq!(group.ticks.len(), ticks);
+        assert_eq!(group.ticks.values().map(|tick| tick.rows).sum::<u64>(), group.summary.rows.events);
+        for (column, summary) in (0..).zip(&group.summary.columns) {
+            let bad = || group.ticks.values().filter_map(|tick| tick.columns.get(&column));
+            let anomalies = summary.anomalies();
+            assert!(anomalies.missing > 30 && anomalies.wrong_type == 33, "{anomalies:?}");
+            assert_eq!(bad().map(|bad| bad.missing).sum::<u64>(), anomalies.missing);
+            assert_eq!(bad().map(|bad| bad.wrong_type).sum::<u64>(), anomalies.wrong_type);
+        }
+    }
+}
+
+#[test]
 fn late_events_are_counted_in_no_tick_that_is_over() {
     let plan = plan(&WINDOWS);
     let mut events: Vec<String> = (0..1_000)
