@@ -97,7 +97,7 @@ fn plan() -> (Arc<Plan>, Arc<Baseline>) {
     let baseline = Arc::new(events::write_baseline(directory.path()));
     let text = events::configuration("events", "data", "", "", "");
     let config = parse_for("bench.toml", &text, &|_| None, Purpose::Build).expect("a configuration");
-    let plan = plan_of(&config);
+    let plan = plan_of(&config).expect("no file of reference windows");
     (Arc::new(plan.with_shared(0, Arc::clone(&baseline))), baseline)
 }
 

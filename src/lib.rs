@@ -31,7 +31,7 @@
 //! 3. **The core is deterministic.** From [`event`] to [`monitor`] there is no I/O, no clock, no
 //!    task, no lock and no randomness; time is an argument. The same records give the same windows,
 //!    incidents and notification ids in any interleaving of the partitions, as long as no limit on
-//!    segments or versions is reached.
+//!    segments, versions or waiting ticks is reached.
 //! 4. **Nothing leaves the process before it is durable.** A notification exists only as a row of
 //!    the outbox.
 //! 5. **Everything is bounded**, and each bound is written where it is enforced.
@@ -48,6 +48,8 @@
 //!   **Current**: the window that is compared with it.
 //! - **column**: what is watched: a *feature*, the *prediction*, a *score*, the *label*.
 //! - **segment**: a value of the one column by which a model's windows are also split.
+//! - **tick**: a slice of a pane, at most a minute, after which the early watch looks at the rates of
+//!   missing, wrongly typed and rejected records.
 //! - **statistic**, **p-value**, **effect**: what a drift test gives; a **verdict** is what a window's
 //!   scores mean within the **false-alarm budget**; an **incident** is a model's drift from its first
 //!   alarm to its resolution; a **notification** is one change of an incident for one channel; the
@@ -57,7 +59,8 @@
 //!
 //! A module uses those above it in the list and none below it; `tests/layers.rs` holds this.
 //! [`sequential`] stands beside [`drift`]: its detectors look at every event, where a drift test looks at
-//! a window that has closed.
+//! a window that has closed. [`quality`] is such a watch by default: over missing, wrongly typed and rejected
+//! records, tick by tick, while the window is still open.
 
 #![deny(unsafe_code)]
 #![warn(
@@ -78,6 +81,7 @@ pub mod baseline;
 pub mod window;
 pub mod drift;
 pub mod sequential;
+pub mod quality;
 pub mod verdict;
 pub mod incident;
 pub mod monitor;

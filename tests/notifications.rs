@@ -4,6 +4,7 @@ mod support;
 
 use std::time::Duration;
 
+use driftline::drift::EffectUnit;
 use driftline::event::Timestamp;
 use driftline::incident::{Notification, NotificationKind};
 use driftline::notify::{
@@ -71,6 +72,44 @@ fn bodies_read_well() {
             let name = format!("{}_{}", kind.name, format!("{tells:?}").to_lowercase());
             insta::assert_json_snapshot!(name, body(&request));
         }
+    }
+}
+
+/// What the early watch opens: columns told of by their rates, without a p-value.
+#[test]
+fn an_early_alarm_reads_well() {
+    let early = |name: &str, test: &str, summary: &str, reference_n| {
+        let mut column = support::incidents::column(name, summary);
+        column.test = Some(test.to_owned());
+        column.p_value = None;
+        column.statistic = Some(0.336);
+        column.effect = Some(0.336);
+        column.effect_unit = Some(EffectUnit::Rate);
+        column.moved = 0.336;
+        column.current_n = 1_203;
+        column.reference_n = reference_n;
+        column.tests = Vec::new();
+        column
+    };
+    let mut opened = notification("team", "inc1", NotificationKind::Opened);
+    opened.incident.p_value = None;
+    opened.incident.calibrated = true;
+    opened.incident.features = vec![
+        early(
+            "income",
+            "missing",
+            "missing in 34 % of 1,203 rows since 14:03 UTC, at most 0.4 % expected",
+            50_000,
+        ),
+        early(
+            "(rejected records)",
+            "rejected",
+            "rejected: 34 % of 1,203 records since 14:03 UTC, at most 1.0 % expected, most often as malformed",
+            0,
+        ),
+    ];
+    for kind in ["slack", "pagerduty"] {
+        insta::assert_json_snapshot!(format!("{kind}_early"), body(&render(kind, &opened)));
     }
 }
 

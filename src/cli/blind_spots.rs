@@ -50,8 +50,9 @@ pub(super) fn tables(model: &Model, baselines: &[PathBuf]) -> Vec<Table> {
     for (path, baseline) in read {
         let calibrations = Calibrations::of_training(&baseline, &model.windows, &model.verdict);
         for window in windows {
-            let alpha = alpha_per_window(model.verdict.budget, window.slide, windows.len());
-            let block = alpha_per_block(model.verdict.budget, window.length, windows.len());
+            let parts = model.early.parts(&model.windows);
+            let alpha = alpha_per_window(model.verdict.budget, window.slide, parts);
+            let block = alpha_per_block(model.verdict.budget, window.length, parts);
             let found = calibrations.get(window.length);
             let ranking = found.ok().map(|calibration| (&**calibration, block));
             let standing = found.ok().map(|calibration| calibration.standing(block));

@@ -145,7 +145,7 @@ fn extend_model(described: &mut Value, config: &Config, model: &Model) {
 }
 
 fn alpha(model: &Model, slide: Span) -> f64 {
-    alpha_per_window(model.verdict.budget, slide, model.windows.windows.len())
+    alpha_per_window(model.verdict.budget, slide, model.early.parts(&model.windows))
 }
 
 // === for people ===
@@ -329,6 +329,7 @@ fn model(page: &mut Page, config: &Config, model: &Model) {
         ),
     );
     page.entry("rows_min", format_args!("{}, windows with fewer are not tested", model.verdict.rows_min));
+    page.entry("early", early(model));
     incident(page, model);
     page.entry(
         "limits",
@@ -394,6 +395,20 @@ fn windows(page: &mut Page, model: &Model) {
     page.entry("allowed_lateness", settings.allowed_lateness);
     page.entry("future_skew", settings.future_skew);
     page.entry("idle_after", settings.idle_after);
+}
+
+/// What the early watch does.
+fn early(model: &Model) -> String {
+    let Some(ticks) = model.early.ticks(&model.windows) else {
+        let why = if model.early.early { "the shortest window is as fast" } else { "early = false" };
+        return format!("off: {why}");
+    };
+    format!(
+        "missing, wrongly typed and rejected (over {}) records alarm per {} of event time; {:.3} of the budget",
+        model.early.rejected_share_expected,
+        ticks.length(),
+        model.verdict.budget.alarms / model.early.parts(&model.windows) as f64
+    )
 }
 
 fn incident(page: &mut Page, model: &Model) {

@@ -2,7 +2,7 @@
 //!
 //! The same pipeline, monitor and verdicts as `run`; nothing is stored and nothing is sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -202,9 +202,11 @@ impl Report<'_> {
         self.tally.windows += commit.windows.len() as u64;
         self.tally.alarms += commit.windows.iter().filter(|window| window.verdict.alarm).count() as u64;
         self.tally.notifications += commit.outbox.len() as u64;
-        // What a window led to is told right after the windows that ended with it.
-        let mut ends: Vec<Timestamp> = commit.windows.iter().map(|window| window.end).collect();
-        ends.dedup();
+        // What a window led to is told right after the windows that ended with it; the early watch speaks
+        // between them.
+        let windows = commit.windows.iter().map(|window| window.end);
+        let ends: BTreeSet<Timestamp> =
+            windows.chain(commit.transitions.iter().map(|incident| incident.updated_at)).collect();
         for end in ends {
             for window in commit.windows.iter().filter(|window| window.end == end) {
                 self.window(window)?;

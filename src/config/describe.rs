@@ -169,6 +169,8 @@ fn model(config: &Config, model: &Model, detail: Detail) -> Value {
         }),
         "reference": model.reference,
         "floors": model.verdict.floors,
+        "early": model.early.early,
+        "rejected_share_expected": model.early.rejected_share_expected,
         "open_after": model.incident.open_after,
         "resolve_after": model.incident.resolve_after,
         "critical_effect": model.incident.critical_effect,

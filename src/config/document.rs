@@ -366,6 +366,14 @@ impl<'a> Item<'a> {
         self.whole(u64::from(low)..=u64::from(high)).and_then(|number| u32::try_from(number).ok())
     }
 
+    /// True or false.
+    pub(super) fn boolean(&self) -> Option<bool> {
+        match self.value.get_ref() {
+            DeValue::Boolean(value) => Some(*value),
+            _ => self.wrong_type("true or false"),
+        }
+    }
+
     /// A number within a range; a whole number will do.
     pub(super) fn number(&self, range: RangeInclusive<f64>) -> Option<f64> {
         let number: Option<f64> = match self.value.get_ref() {

@@ -42,7 +42,7 @@ pub use error::{ConfigErrors, Mistake};
 use crate::event::decode::{Field, TimestampUnit};
 use crate::notify::ChannelSettings;
 use crate::source::{KafkaSettings, Stream};
-use crate::{incident, verdict, window};
+use crate::{incident, quality, verdict, window};
 
 /// Largest configuration file, in bytes: thousands of models have room.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -106,6 +106,8 @@ pub struct Model {
     pub verdict: verdict::Settings,
     /// What an alarm leads to.
     pub incident: incident::Settings,
+    /// What is watched before windows close.
+    pub early: quality::Settings,
     /// Most values of the segment column that are told apart; further ones count as `(other)`.
     pub segments_max: usize,
     /// Most versions watched at once.

@@ -8,7 +8,7 @@ use super::document::{Item, Section, Table, closest, key, quoted};
 use super::{Model, Training};
 use crate::event::Span;
 use crate::event::decode::TimestampUnit;
-use crate::{incident, verdict, window};
+use crate::{incident, quality, verdict, window};
 
 /// The keys of `[[model]]`.
 pub(super) static MODEL: Section = Section {
@@ -29,6 +29,8 @@ pub(super) static MODEL: Section = Section {
         key("learn", "so long a new version's windows are taken to be healthy, and become the reference"),
         key("reference", "file of reference windows that a replay wrote"),
         key("floors", "smallest effects that may alarm"),
+        key("early", "whether missing, wrongly typed and rejected records alarm before a window closes"),
+        key("rejected_share_expected", "share of the records that may be rejected with nothing wrong"),
         key("open_after", "alarming windows in a row that open an incident"),
         key("resolve_after", "quiet windows in a row that resolve it"),
         key("critical_effect", "an effect of at least this is critical"),
@@ -116,6 +118,7 @@ pub(super) fn read(table: &Table<'_>, channels: &[Declared]) -> Option<Model> {
     let windows = windows(table);
     let verdict = verdict(table, windows.as_ref());
     let incident = incident(table, channels);
+    let early = early(table);
     let segments_max = table.or("segments_max", 100, |item| item.size(1..=10_000));
     let versions_max = table.or("versions_max", 10, |item| item.size(1..=1_000));
     let reference = table.maybe("reference", Item::path);
@@ -126,6 +129,7 @@ pub(super) fn read(table: &Table<'_>, channels: &[Declared]) -> Option<Model> {
         windows: windows?,
         verdict: verdict?,
         incident: incident?,
+        early: early?,
         segments_max: segments_max?,
         versions_max: versions_max?,
         reference: reference?,
@@ -318,6 +322,16 @@ fn floors(table: &Table<'_>, default: verdict::Floors) -> Option<verdict::Floors
         rate: rate?,
         standard_deviations: standard_deviations?,
     })
+}
+
+// === early watch ===
+
+fn early(table: &Table<'_>) -> Option<quality::Settings> {
+    let default = quality::Settings::default();
+    let early = table.or("early", default.early, Item::boolean);
+    let rejected_share_expected =
+        table.or("rejected_share_expected", default.rejected_share_expected, |item| item.number(0.0..=1.0));
+    Some(quality::Settings { early: early?, rejected_share_expected: rejected_share_expected? })
 }
 
 // === incident ===

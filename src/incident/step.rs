@@ -105,10 +105,12 @@ impl State {
     }
 
     /// Forgets window lengths that are no longer configured: nothing would ever resolve what they alarmed.
-    pub fn keep_lengths(&mut self, lengths: &[Span]) {
-        self.alarming.retain(|streak| lengths.contains(&streak.length));
+    /// `early` is the length of the early watch's ticks; it resolves what it alarmed itself and nothing else.
+    pub fn keep_lengths(&mut self, lengths: &[Span], early: Option<Span>) {
+        let is_known = |length: &Span| lengths.contains(length) || early == Some(*length);
+        self.alarming.retain(|streak| is_known(&streak.length));
         if let Some(open) = &mut self.open {
-            open.quiet.retain(|length, _| lengths.contains(length));
+            open.quiet.retain(|length, _| is_known(length));
             if let (true, Some(shortest)) = (open.quiet.is_empty(), lengths.iter().min()) {
                 open.quiet.insert(*shortest, 0);
             }

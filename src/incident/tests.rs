@@ -182,7 +182,7 @@ fn an_incident_resolves_although_its_window_length_was_taken_out_of_the_configur
     let long = verdict(0, true, "1", vec![column("a", 0.1)]);
     let evidence = Evidence { baselines: &["b".into()], config: "c", positions: &[] };
     state.step(&Closing { length: week, end: long.window_end, verdicts: &[long], evidence }, &settings);
-    state.keep_lengths(&[DAY]);
+    state.keep_lengths(&[DAY], Some(Span::from_secs(60)));
     step(&mut state, &settings, verdict(1, false, "1", vec![]));
     assert_eq!(step(&mut state, &settings, verdict(2, false, "1", vec![])).transitions.len(), 1);
 }

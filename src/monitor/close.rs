@@ -41,6 +41,7 @@ impl Model {
         let first_pane = self.memory.first_pane;
         let closing = plan.cut.closing(self.panes.keys().copied(), after, up_to);
         for window in closing {
+            self.pass_ticks(plan, window.end, config, positions, commit);
             // A sliding window that began before the first pane is not filled yet; until it is, the shorter
             // ones hold the same rows.
             let filled = first_pane.is_some_and(|first| window.start() >= first);
@@ -48,6 +49,7 @@ impl Model {
                 self.close_window(plan, window, config, positions, watermark, commit);
             }
         }
+        self.pass_ticks(plan, up_to, config, positions, commit);
         self.memory.closed_up_to = self.memory.closed_up_to.max(Some(up_to));
         self.rest_panes(plan, up_to, commit);
     }

@@ -7,17 +7,20 @@
 //! Invariant: the state after `restore(what was committed)` and the records from the committed positions
 //! on is the state of an undisturbed run.
 //!
-//! Five files: `plan.rs` is what is known from outside, `partial.rs` what workers do, `close.rs` what
-//! happens when a window is complete, `learn.rs` what is learned from it, `view.rs` what people ask of it. `commit.rs` is the plain data between here and the store.
+//! The files: `plan.rs` is what is known from outside, `partial.rs` what workers do, `close.rs` what happens
+//! when a window is complete, `early.rs` what happens before, `learn.rs` what is learned from it, `view.rs`
+//! what people ask of it. `commit.rs` is the plain data between here and the store.
 
 mod close;
 mod commit;
+mod early;
 mod learn;
 mod partial;
 mod plan;
 mod view;
 
 pub use commit::{ClosedWindow, Commit, DeadLetter, LearnedWindow, PaneKey, PaneWrite, Position, Restored, WindowKey};
+pub use early::ticks_per_alarm;
 pub use learn::shortage;
 pub use partial::{Group, NeedsBaseline, Partial, Postponed, Summariser};
 pub use plan::{Lookup, ModelPlan, ModelSettings, Plan, Prepared, StreamPlan};
@@ -31,6 +34,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::event::OTHER_SEGMENT;
 use crate::event::{Origin, RawBatch, RejectReason, Rejected, Span, Timestamp};
 use crate::incident::{self, Incident};
+use crate::quality::{self, Arrived};
 use crate::summary::{ModelSummary, ShapeMismatch};
 use crate::verdict::{Ledger, OnlineFdr};
 use crate::window::{PartitionClock, model_watermark};
@@ -66,6 +70,8 @@ struct Model {
     /// By version, where it is learned what is usual.
     learned: BTreeMap<Option<String>, learn::Learned>,
     memory: Memory,
+    /// What the early watch expects of each version; follows from its baseline.
+    expected: early::Expectations,
 }
 
 /// A model's version and segment.
@@ -108,6 +114,9 @@ struct Memory {
     /// The state of the online procedure, if one takes the budget's place.
     #[serde(default)]
     online_fdr: Option<OnlineFdr>,
+    /// The ticks that are not complete, and the detectors' states.
+    #[serde(default)]
+    early: quality::Watch,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -176,6 +185,7 @@ impl Monitor {
                 panes: BTreeMap::new(),
                 learned: BTreeMap::new(),
                 memory: recall(&mut state.models, model, &mut notes),
+                expected: early::Expectations::default(),
             })
             .collect();
         for name in state.models.keys() {
@@ -277,7 +287,7 @@ impl Monitor {
     /// # Errors
     /// [`Overlap`] when some of its records are counted already; nothing is added then.
     pub fn ingest(&mut self, partial: Partial, now: Timestamp) -> Result<(), Overlap> {
-        let Partial { raw, groups, rejected, newest } = partial;
+        let Partial { raw, groups, rejected, reached, newest } = partial;
         let (Some(&first), Some(&last)) = (raw.offsets.first(), raw.offsets.last()) else { return Ok(()) };
         let next = self.positions.get(&raw.origin).copied().unwrap_or(first);
         if last < next {
@@ -291,7 +301,8 @@ impl Monitor {
         for group in groups {
             self.add_group(group, &raw, carried, now);
         }
-        for (model, rejected) in rejected {
+        for ((model, rejected), reached) in rejected.into_iter().zip(reached) {
+            self.watch_rejected(model, &rejected, &raw, reached.max(carried));
             self.reject(model, &rejected, &raw, now);
         }
         self.clocks.entry(raw.origin.clone()).or_default().advance(newest, now);
@@ -414,6 +425,9 @@ impl Monitor {
             // The baseline file was replaced while panes counted on the old one are open.
             return self.reject_group(&group, RejectReason::NoBaseline, raw, now);
         }
+        let (version, baseline) = (group.version.as_deref(), group.prepared.id.as_str());
+        let arrived = Arrived { version, baseline, topic: &raw.origin.topic, carried };
+        model.watch_group(plan, arrived, group.ticks);
         model.memory.first_pane =
             Some(model.memory.first_pane.map_or(group.pane, |first| first.min(group.pane)));
         *self.counted.entry((raw.origin.topic.clone(), group.model, "counted")).or_default() += events;
@@ -460,6 +474,7 @@ impl Monitor {
             .iter()
             .map(|(origin, offset)| (format!("{}/{}", origin.topic, origin.partition), *offset))
             .collect();
+        model.expect(settings, &plan);
         model.close_complete(settings, &plan.config, &positions, &mut self.pending);
     }
 
@@ -564,14 +579,15 @@ impl Counts {
 /// A model's memory from the stored state, unless the length of its panes has changed.
 fn recall(stored: &mut BTreeMap<String, Memory>, model: &ModelPlan, notes: &mut Vec<String>) -> Memory {
     let pane = model.cut.pane();
+    let ticks = model.settings.early.ticks(&model.settings.windows);
     let lengths: Vec<Span> = model.settings.windows.windows.iter().map(|window| window.length).collect();
     let stored = stored.remove(&model.settings.name).map(|mut memory| {
-        memory.incident.keep_lengths(&lengths);
+        memory.incident.keep_lengths(&lengths, ticks.map(|ticks| ticks.length()));
         memory.online_fdr = gone_on(memory.online_fdr, model.settings.verdict.online_fdr.as_ref());
         memory
     });
     let online_fdr = model.settings.verdict.online_fdr.clone();
-    match stored {
+    let mut memory = match stored {
         Some(memory) if memory.pane == pane => memory,
         Some(memory) => {
             notes.push(format!(
@@ -588,7 +604,9 @@ fn recall(stored: &mut BTreeMap<String, Memory>, model: &ModelPlan, notes: &mut 
             }
         }
         None => Memory { pane, online_fdr, ..Memory::default() },
-    }
+    };
+    memory.early.retune(ticks);
+    memory
 }
 
 /// The procedure that is configured, where it left off if it is the one that was stored.
@@ -643,3 +661,5 @@ fn restore_pane(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_early;

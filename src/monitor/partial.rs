@@ -1,13 +1,15 @@
 //! From a raw batch to partial summaries: what a worker does. Pure, so it runs in parallel.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::Array;
 
+use super::early::{TickCount, Watched};
 use super::plan::{Lookup, ModelPlan, Plan, Prepared};
 use crate::event::decode::{Decode, Mapping, decoder};
 use crate::event::{ColumnSpec, EventBatch, EventSchema, RawBatch, RejectReason, Rejected, Role, Timestamp};
+use crate::quality::{RowTicks, TickRows};
 use crate::summary::{ColumnSummary, ModelSummary, NumericScratch, Shape};
 
 /// What a worker makes of a raw batch. It holds back one decision: whether a whole group is late can only
@@ -20,6 +22,8 @@ pub struct Partial {
     pub groups: Vec<Group>,
     /// Records that count nowhere, with the model if it was known.
     pub rejected: Vec<(Option<usize>, Rejected)>,
+    /// For each rejected record the newest event time in the batch up to it.
+    pub reached: Vec<Option<Timestamp>>,
     /// The newest event time in the batch, events from the future left out.
     pub newest: Option<Timestamp>,
 }
@@ -43,6 +47,8 @@ pub struct Group {
     pub rows: Vec<u32>,
     /// The counts.
     pub summary: ModelSummary,
+    /// What the early watch counts, by start of the tick; nothing when there is none.
+    pub ticks: BTreeMap<Timestamp, TickRows>,
 }
 
 /// A baseline that must be looked for before a batch can be counted.
@@ -82,6 +88,8 @@ struct Sorted {
     future_skew: crate::event::Span,
     prepared: Arc<Prepared>,
     rows: Vec<usize>,
+    /// The tick of each row, if there is an early watch.
+    ticks: Option<RowTicks>,
 }
 
 /// What makes a group, in indexes of the batch's dictionaries; -1 is null.
@@ -91,7 +99,13 @@ impl Partial {
     /// A batch of which no record counts, all for one reason.
     pub fn rejecting(raw: RawBatch, reason: RejectReason) -> Self {
         let rejected = |row| (None, Rejected { row, reason, detail: detail_of(reason) });
-        Self { rejected: (0..raw.len()).map(rejected).collect(), raw, groups: Vec::new(), newest: None }
+        Self {
+            rejected: (0..raw.len()).map(rejected).collect(),
+            reached: vec![None; raw.len()],
+            raw,
+            groups: Vec::new(),
+            newest: None,
+        }
     }
 }
 
@@ -129,36 +143,35 @@ impl Summariser {
         };
         let decoded = decoder.decode(&raw);
         let mut sorting = Sorting::new(&plan, &decoded.batch, &raw);
-        sorting.sort();
+        sorting.sort(decoded.rejected);
         if !sorting.needs.is_empty() {
             let mut needs = sorting.needs;
             needs.sort();
             needs.dedup();
             return Err(Box::new(Postponed { raw, needs }));
         }
-        let Sorting { groups, mut rejected, newest, .. } = sorting;
-        rejected.extend(decoded.rejected.into_iter().map(|rejected| (None, rejected)));
-        rejected.sort_by_key(|(_, rejected)| rejected.row);
+        let Sorting { groups, rejected, reached, newest, .. } = sorting;
         let groups = groups
             .into_iter()
             .filter(|group| !group.rows.is_empty())
             .map(|group| self.count(&decoded.batch, &stream.stream.mapping, group))
             .collect();
-        Ok(Partial { raw, groups, rejected, newest })
+        Ok(Partial { raw, groups, rejected, reached, newest })
     }
 
     fn count(&mut self, batch: &EventBatch, mapping: &Mapping, group: Sorted) -> Group {
         let baseline = &group.prepared.baseline;
         let mut summary = baseline.empty_summary();
         let whole = group.rows.len() == batch.len();
-        for ((column, summary), index) in
-            baseline.columns.iter().zip(&mut summary.columns).zip(&group.prepared.indexes)
+        let mut ticks = TickCount::new(&group.rows, group.ticks.as_ref());
+        for (((column, summary), index), place) in
+            baseline.columns.iter().zip(&mut summary.columns).zip(&group.prepared.indexes).zip(0_u32..)
         {
             if !mapping.carries(&column.spec) {
                 continue;
             }
             let Some(at) = find_column(batch.schema(), &column.spec) else { continue };
-            match (&column.shape, summary) {
+            match (&column.shape, &mut *summary) {
                 (Shape::Numeric(grid), ColumnSummary::Numeric(summary)) => {
                     let numbers = batch.numbers(at);
                     if whole {
@@ -174,7 +187,9 @@ impl Summariser {
                 }
                 _ => {}
             }
+            ticks.add(place, &Watched::new(batch, at, &column.spec), summary);
         }
+        let ticks = ticks.finish();
         count_rows(batch, mapping, &group.rows, &mut summary);
         let rows = group.rows.iter().filter_map(|row| batch.rows().get(*row).copied()).collect();
         Group {
@@ -186,6 +201,7 @@ impl Summariser {
             prepared: group.prepared,
             rows,
             summary,
+            ticks,
         }
     }
 }
@@ -224,6 +240,7 @@ struct Sorting<'a> {
     groups: Vec<Sorted>,
     known: HashMap<Key, Result<usize, (Option<usize>, RejectReason)>>,
     rejected: Vec<(Option<usize>, Rejected)>,
+    reached: Vec<Option<Timestamp>>,
     needs: Vec<NeedsBaseline>,
     newest: Option<Timestamp>,
     segments: BTreeSet<String>,
@@ -238,13 +255,16 @@ impl<'a> Sorting<'a> {
             groups: Vec::new(),
             known: HashMap::new(),
             rejected: Vec::new(),
+            reached: Vec::new(),
             needs: Vec::new(),
             newest: None,
             segments: BTreeSet::new(),
         }
     }
 
-    fn sort(&mut self) {
+    /// Sorts the events, with the records that are none at their places between them.
+    fn sort(&mut self, refused: Vec<Rejected>) {
+        let mut refused = refused.into_iter().peekable();
         let models = self.batch.names(EventSchema::MODEL);
         let versions = self.batch.names(EventSchema::VERSION);
         let segments = self.batch.names(EventSchema::SEGMENT);
@@ -259,6 +279,9 @@ impl<'a> Sorting<'a> {
             .collect();
         let mut last: Option<(Key, usize, Timestamp)> = None;
         for (row, &micros) in self.batch.timestamps().iter().enumerate() {
+            while let Some(rejected) = refused.next_if(|refused| refused.row < self.raw_row(row)) {
+                self.refuse(None, rejected);
+            }
             let time = Timestamp::saturating_from_micros(micros);
             let model_key = key_of(models, row);
             let model = usize::try_from(model_key).ok().and_then(|key| cuts.get(key).copied().flatten());
@@ -284,6 +307,17 @@ impl<'a> Sorting<'a> {
             };
             self.place(row, time, at);
         }
+        refused.for_each(|rejected| self.refuse(None, rejected));
+    }
+
+    /// The position in the raw batch of an event.
+    fn raw_row(&self, row: usize) -> usize {
+        self.batch.rows().get(row).copied().unwrap_or(0) as usize
+    }
+
+    fn refuse(&mut self, model: Option<usize>, rejected: Rejected) {
+        self.rejected.push((model, rejected));
+        self.reached.push(self.newest);
     }
 
     fn group_of(
@@ -349,18 +383,18 @@ impl<'a> Sorting<'a> {
             future_skew: plan.settings.windows.future_skew,
             prepared,
             rows: Vec::new(),
+            ticks: plan.settings.early.ticks(&plan.settings.windows).map(RowTicks::new),
         });
         Ok(self.groups.len() - 1)
     }
 
     fn place(&mut self, row: usize, time: Timestamp, at: Result<usize, (Option<usize>, RejectReason)>) {
-        let raw_row = self.batch.rows().get(row).copied().unwrap_or(0) as usize;
+        let raw_row = self.raw_row(row);
         let arrival = self.raw.arrivals.get(raw_row).copied().unwrap_or(Timestamp::MAX);
         if !time.is_plausible() {
             let detail = "its time is outside the years 4 to 9995".to_owned();
-            return self
-                .rejected
-                .push((None, Rejected { row: raw_row, reason: RejectReason::BadTimestamp, detail }));
+            let reason = RejectReason::BadTimestamp;
+            return self.refuse(None, Rejected { row: raw_row, reason, detail });
         }
         let group = match at.map(|at| self.groups.get_mut(at)) {
             Ok(Some(group)) => group,
@@ -371,7 +405,7 @@ impl<'a> Sorting<'a> {
                     self.newest = self.newest.max(Some(time));
                 }
                 let detail = detail_of(reason);
-                return self.rejected.push((model, Rejected { row: raw_row, reason, detail }));
+                return self.refuse(model, Rejected { row: raw_row, reason, detail });
             }
         };
         let reason = if time > arrival + group.future_skew {
@@ -380,11 +414,14 @@ impl<'a> Sorting<'a> {
             RejectReason::Late
         } else {
             group.rows.push(row);
+            if let Some(ticks) = &mut group.ticks {
+                ticks.push(time, self.newest);
+            }
             self.newest = self.newest.max(Some(time));
             return;
         };
-        let rejected = Rejected { row: raw_row, reason, detail: detail_of(reason) };
-        self.rejected.push((Some(group.model), rejected));
+        let model = group.model;
+        self.refuse(Some(model), Rejected { row: raw_row, reason, detail: detail_of(reason) });
     }
 }
 

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use crate::baseline::SharedBaseline;
 use crate::event::decode::{Field, Stream};
 use crate::event::{ColumnSpec, EventSchema};
+use crate::quality::HighestRates;
 use crate::summary::{CategoryIndex, Shape};
 use crate::verdict::{Calibrations, Collected, Season, Source};
 use crate::window::{self, Cut};
-use crate::{incident, verdict};
+use crate::{incident, quality, verdict};
 
 /// Versions without a baseline that are remembered as such; further ones are taken as absent unasked.
 const ABSENT_MAX: usize = 1_000;
@@ -26,6 +27,8 @@ pub struct ModelSettings {
     pub verdict: verdict::Settings,
     /// What an alarm leads to.
     pub incident: incident::Settings,
+    /// What is watched before windows close.
+    pub early: quality::Settings,
     /// Most segment values told apart.
     pub segments_max: usize,
     /// Most versions watched.
@@ -35,9 +38,9 @@ pub struct ModelSettings {
 }
 
 impl ModelSettings {
-    /// Into how many parts the budget is split: one for each window length.
+    /// Into how many parts the budget is split: one for each window length, and one for the early watch.
     pub fn budget_parts(&self) -> usize {
-        self.windows.windows.len()
+        self.early.parts(&self.windows)
     }
 }
 
@@ -82,6 +85,8 @@ pub struct Prepared {
     pub indexes: Vec<Option<CategoryIndex>>,
     /// What its windows are ranked among.
     pub calibrations: Calibrations,
+    /// The highest rates of missing values that the training rows show, for the early watch.
+    pub highest_rates: HighestRates,
 }
 
 impl Prepared {
@@ -94,6 +99,8 @@ impl Prepared {
             let season = Season::named(settings.verdict.season);
             calibrations.fill(&baseline, imported, season, Source::Imported);
         }
+        let shortest = quality::shortest(&settings.windows);
+        let highest_rates = HighestRates::new(&baseline, shortest, settings.verdict.rows_min);
         let baseline = Arc::new(Arc::unwrap_or_clone(baseline).without_panes());
         let indexes = baseline
             .columns
@@ -103,7 +110,7 @@ impl Prepared {
                 Shape::Numeric(_) => None,
             })
             .collect();
-        Arc::new(Self { id, baseline, indexes, calibrations })
+        Arc::new(Self { id, baseline, indexes, calibrations, highest_rates })
     }
 }
 

@@ -16,12 +16,12 @@ use crate::window::{self, WindowSettings};
 
 const MINUTE: Span = Span::from_secs(60);
 
-fn at(seconds: i64) -> Timestamp {
+pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::default() + Span::from_secs(seconds)
 }
 
 /// A reference of 1,000 rows: `amount` uniform on 0..100, `country` half DE and half FR.
-fn baseline(id: u8) -> Baseline {
+pub(super) fn baseline(id: u8) -> Baseline {
     let grid = Grid::try_new(
         (0..=20).map(|k| f64::from(k) * 5.0 - 1e-9).collect(),
         FixedPoint { centre: 50.0, scale: 29.0 },
@@ -69,7 +69,7 @@ fn baseline(id: u8) -> Baseline {
     }
 }
 
-fn settings(windows: &[(i64, i64)]) -> ModelSettings {
+pub(super) fn settings(windows: &[(i64, i64)]) -> ModelSettings {
     let window = |&(length, slide): &(i64, i64)| WindowSettings {
         length: Span::from_secs(length),
         slide: Span::from_secs(slide),
@@ -94,13 +94,14 @@ fn settings(windows: &[(i64, i64)]) -> ModelSettings {
                 per_week_max: 1,
             }),
         },
+        early: crate::quality::Settings::default(),
         segments_max: 2,
         versions_max: 3,
         imported: None,
     }
 }
 
-fn stream() -> Stream {
+pub(super) fn stream() -> Stream {
     Stream {
         topic: "events".into(),
         format: "json".into(),
@@ -121,7 +122,7 @@ fn stream() -> Stream {
     }
 }
 
-fn plan(windows: &[(i64, i64)]) -> Arc<Plan> {
+pub(super) fn plan(windows: &[(i64, i64)]) -> Arc<Plan> {
     Arc::new(
         Plan::new("cfg".into(), vec![stream()], vec![settings(windows)])
             .with_shared(0, Arc::new(baseline(1))),
@@ -133,11 +134,11 @@ fn origin(partition: i32) -> Origin {
 }
 
 /// An event of one second, as JSON.
-fn event(time: i64, amount: f64, country: &str) -> String {
+pub(super) fn event(time: i64, amount: f64, country: &str) -> String {
     format!(r#"{{"t":{time},"f":{{"amount":{amount},"country":"{country}"}},"ms":3.5}}"#)
 }
 
-fn batch(partition: i32, first: i64, events: &[String]) -> RawBatch {
+pub(super) fn batch(partition: i32, first: i64, events: &[String]) -> RawBatch {
     let mut raw = RawBatch::new(0, origin(partition));
     for (offset, event) in (first..).zip(events) {
         raw.push(offset, at(1_000_000), event.as_bytes());
@@ -145,7 +146,7 @@ fn batch(partition: i32, first: i64, events: &[String]) -> RawBatch {
     raw
 }
 
-fn summarise(plan: &Arc<Plan>, raw: RawBatch) -> Partial {
+pub(super) fn summarise(plan: &Arc<Plan>, raw: RawBatch) -> Partial {
     Summariser::new(Arc::clone(plan))
         .summarise(raw)
         .unwrap_or_else(|postponed| panic!("baselines are known: {:?}", postponed.needs))
@@ -153,17 +154,17 @@ fn summarise(plan: &Arc<Plan>, raw: RawBatch) -> Partial {
 
 /// What a store would hold.
 #[derive(Debug, Default, Clone)]
-struct Memory {
-    restored: Restored,
-    windows: Vec<ClosedWindow>,
-    transitions: Vec<Incident>,
-    outbox: Vec<String>,
-    dead: Vec<(RejectReason, i64)>,
-    counted: BTreeMap<&'static str, u64>,
+pub(super) struct Memory {
+    pub(super) restored: Restored,
+    pub(super) windows: Vec<ClosedWindow>,
+    pub(super) transitions: Vec<Incident>,
+    pub(super) outbox: Vec<String>,
+    pub(super) dead: Vec<(RejectReason, i64)>,
+    pub(super) counted: BTreeMap<&'static str, u64>,
 }
 
 impl Memory {
-    fn apply(&mut self, commit: Commit) {
+    pub(super) fn apply(&mut self, commit: Commit) {
         for position in commit.positions {
             self.restored.positions.retain(|known| known.origin != position.origin);
             self.restored.positions.push(position);
@@ -184,13 +185,13 @@ impl Memory {
             .for_each(|(_, _, outcome, n)| *self.counted.entry(outcome).or_default() += n);
     }
 
-    fn position(&self, partition: i32) -> i64 {
+    pub(super) fn position(&self, partition: i32) -> i64 {
         let found = self.restored.positions.iter().find(|known| known.origin == origin(partition));
         found.map_or(0, |known| known.next_offset)
     }
 
     /// The windows without what depends on when they closed.
-    fn results(&self) -> Vec<ClosedWindow> {
+    pub(super) fn results(&self) -> Vec<ClosedWindow> {
         let timeless = |window: &ClosedWindow| ClosedWindow {
             positions: vec![],
             watermark: Timestamp::MIN,
@@ -202,7 +203,7 @@ impl Memory {
     }
 }
 
-fn monitor(plan: &Arc<Plan>, memory: &Memory, partitions: i32) -> Monitor {
+pub(super) fn monitor(plan: &Arc<Plan>, memory: &Memory, partitions: i32) -> Monitor {
     let (mut monitor, notes) =
         Monitor::restore(Arc::clone(plan), memory.restored.clone()).expect("a sound state");
     assert!(notes.is_empty(), "{notes:?}");

@@ -167,7 +167,7 @@ fn features(incident: &Incident, most: usize) -> Vec<Value> {
 
 fn feature(rank: usize, verdict: &ColumnVerdict) -> Value {
     let what = verdict.summary.as_deref().unwrap_or("no description");
-    let values = format!("{} values, {} in training", count(verdict.current_n), count(verdict.reference_n));
+    let values = words::sizes(verdict);
     json!({
         "type": "section",
         "text": mrkdwn(format!("*{}.* {}", rank + 1, code(&words::column(verdict)))),

@@ -5,6 +5,7 @@
 
 use crate::event::Span;
 use crate::incident::{Incident, Notification, NotificationKind, Severity};
+use crate::quality::REJECTED_RECORDS;
 use crate::verdict::ColumnVerdict;
 
 use super::ChannelSettings;
@@ -84,6 +85,14 @@ pub(super) fn evidence(verdict: &ColumnVerdict) -> String {
         (None, None) => parts.push("no test could be made".to_owned()),
     }
     parts.join("; ")
+}
+
+/// How much was compared with how much. Of rejected records training knows nothing.
+pub(super) fn sizes(verdict: &ColumnVerdict) -> String {
+    if verdict.name.as_ref() == REJECTED_RECORDS {
+        return format!("{} records", count(verdict.current_n));
+    }
+    format!("{} values, {} in training", count(verdict.current_n), count(verdict.reference_n))
 }
 
 /// Whether the false-alarm promise holds, for people.

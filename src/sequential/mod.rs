@@ -23,6 +23,7 @@ mod page_hinkley;
 mod rate;
 mod settings;
 
+pub use e_detector::CountedBets;
 pub use rate::{lower_rate, upper_rate};
 pub use settings::{Domain, Parameter, Range, SettingError, Settings, Value};
 
