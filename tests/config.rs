@@ -89,7 +89,7 @@ fn the_reference_names_every_key() {
     let mut named: Vec<String> = Vec::new();
     let mut header = String::new();
     for line in text.lines() {
-        if let Some(path) = line.strip_prefix('[') {
+        if let Some(path) = line.trim_start_matches('#').strip_prefix('[') {
             header = path.trim_matches(['[', ']']).to_owned();
             named.push(header.clone());
         } else if let Some((key, _)) = line.trim_start_matches('#').split_once(" = ") {
@@ -418,7 +418,8 @@ fn check_says_what_would_run() {
     for expected in [
         "no mistakes (1 model, 0 streams, 0 channels)",
         "kafka: none",
-        "alarms at p < 3.47e-4",
+        "2.78e-4 of the budget",
+        "not calibrated",
         "blind_spots",
     ] {
         assert!(out.contains(expected), "{expected} in {out}");

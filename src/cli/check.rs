@@ -378,7 +378,7 @@ fn windows(page: &mut Page, model: &Model) {
         let length = window.length.to_string();
         let every = format!("every {}", window.slide);
         let alpha = alpha(model, window.slide);
-        page.entry("", format_args!("{length:<6} {kind:<8} {every:<10} alarms at p < {alpha:.2e}"));
+        page.entry("", format_args!("{length:<6} {kind:<8} {every:<10} each {alpha:.2e} of the budget"));
     }
     page.entry(
         "false_alarms",

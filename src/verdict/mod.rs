@@ -20,6 +20,7 @@
 //! `calibration.rs` make reference windows mean something, `calibrations.rs` holds them by length; `budget.rs`
 //! shares the budget out; `decide.rs` decides; `ledger.rs` accounts. To rank by another statistic, change
 //! `Calibration::ratios` and nothing else.
+#![doc = include_str!("figures.md")]
 
 pub mod blind_spots;
 mod budget;
