@@ -16,8 +16,8 @@ use driftline::serve::{
     self, ApiState, BlindSpots, ENDPOINTS, Health, Metrics, ModelView, Models, VersionView, WindowsOf,
 };
 use driftline::store::{Options, Store};
-use driftline::verdict::{Budget, Entry, Ledger};
 use driftline::verdict::blind_spots::{BlindSpot, RateChange};
+use driftline::verdict::{Budget, Entry, Ledger};
 use driftline::window::WindowSettings;
 use sample::{HOUR, at, dead_letter, full_commit, incident, notification, window};
 use serde_json::{Value, json};
@@ -161,7 +161,10 @@ async fn a_budget_says_what_is_spent_and_left() {
     assert_eq!((status, code.as_str()), (503, "not_ready"));
     service.state.health.set_budgets(vec![budget()]);
     let budget = service.ok("/api/v1/models/fraud/budget").await;
-    assert_eq!((&budget["allowed"], &budget["spent"], &budget["alarms"]), (&json!(1.0), &json!(0.01), &json!(0)));
+    assert_eq!(
+        (&budget["allowed"], &budget["spent"], &budget["alarms"]),
+        (&json!(1.0), &json!(0.01), &json!(0))
+    );
     assert_eq!(budget["audits"][0]["void"], json!(false));
     assert_eq!(service.error("/api/v1/models/nobody/budget").await.0, 404);
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::baseline::Baseline;
 use crate::config::Model;
-use crate::monitor::{Lookup, NeedsBaseline, Plan};
+use crate::monitor::{Lookup, NeedsBaseline, Plan, Prepared};
 
 /// Reads a baseline file; `None` if there is none.
 pub type Load = dyn Fn(&Path) -> Result<Option<Baseline>, String> + Send + Sync;
@@ -20,6 +20,8 @@ pub struct Library {
     models: Vec<Model>,
     load: Box<Load>,
     plan: Mutex<Arc<Plan>>,
+    /// Held while a file is read and its reference windows are scored.
+    looking: Mutex<()>,
 }
 
 /// A model's baseline cannot be used.
@@ -47,7 +49,7 @@ impl Library {
             check(&baseline, &model.name, None).map_err(failed)?;
             plan = plan.with_shared(index, Arc::new(baseline));
         }
-        Ok(Self { models, load, plan: Mutex::new(Arc::new(plan)) })
+        Ok(Self { models, load, plan: Mutex::new(Arc::new(plan)), looking: Mutex::new(()) })
     }
 
     /// The plan as of now.
@@ -56,10 +58,13 @@ impl Library {
     }
 
     /// Looks for baselines and gives the plan that knows them, or knows that they are absent.
+    ///
+    /// Scoring the reference windows of a baseline may take seconds, so it is done beside the plan: those who
+    /// need another version wait, those who read the plan do not.
     pub fn find(&self, needs: &[NeedsBaseline]) -> Arc<Plan> {
-        let mut held = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut plan = Plan::clone(&held);
+        let _one_at_a_time = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         for need in needs {
+            let plan = self.plan();
             let Some(known) = plan.models().get(need.model) else { continue };
             if !matches!(known.lookup(need.version.as_deref()), Lookup::Unknown) {
                 // Another worker asked for the same version a moment ago.
@@ -70,18 +75,20 @@ impl Library {
                 tracing::error!(model.id = %model, model.version = need.version.as_deref(), "baseline cannot be used: {why}");
                 None
             });
-            match &found {
-                Some(baseline) => {
-                    tracing::info!(model.id = %model, model.version = need.version.as_deref(), baseline.id = %baseline.id, "baseline loaded");
+            let prepared = found.map(|baseline| Prepared::new(Arc::new(baseline), &known.settings));
+            match &prepared {
+                Some(prepared) => {
+                    tracing::info!(model.id = %model, model.version = need.version.as_deref(), baseline.id = %prepared.id, "baseline loaded");
                 }
                 None => {
                     tracing::warn!(model.id = %model, model.version = need.version.as_deref(), "no baseline: events of this version are set aside");
                 }
             }
-            plan = plan.with_version(need.model, need.version.clone(), found.map(Arc::new));
+            let mut held = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+            let plan = Plan::clone(&held).with_prepared(need.model, need.version.clone(), prepared);
+            *held = Arc::new(plan);
         }
-        *held = Arc::new(plan);
-        Arc::clone(&held)
+        self.plan()
     }
 
     /// Looks again, when next asked, for versions that had no baseline, and makes room where a model has all

@@ -35,16 +35,18 @@ use crate::verdict::Collected;
 /// # Errors
 /// When a file of reference windows cannot be used.
 pub fn plan_of(config: &Config) -> Result<Plan, String> {
-    let settings = |model: &Model| -> Result<ModelSettings, String> { Ok(ModelSettings {
-        name: model.name.clone(),
-        windows: model.windows.clone(),
-        verdict: model.verdict.clone(),
-        incident: model.incident.clone(),
-        early: model.early,
-        segments_max: model.segments_max,
-        versions_max: model.versions_max,
-        imported: model.reference.as_deref().map(|path| imported(&model.name, path)).transpose()?,
-    }) };
+    let settings = |model: &Model| -> Result<ModelSettings, String> {
+        Ok(ModelSettings {
+            name: model.name.clone(),
+            windows: model.windows.clone(),
+            verdict: model.verdict.clone(),
+            incident: model.incident.clone(),
+            early: model.early,
+            segments_max: model.segments_max,
+            versions_max: model.versions_max,
+            imported: model.reference.as_deref().map(|path| imported(&model.name, path)).transpose()?,
+        })
+    };
     let models = config.models.iter().map(settings).collect::<Result<_, String>>()?;
     Ok(Plan::new(config.id.clone(), config.streams.clone(), models))
 }

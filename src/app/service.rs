@@ -21,8 +21,8 @@ use crate::serve::metrics::{Attempt, Labels};
 use crate::serve::{self, ApiState, BlindSpots, Health, Metrics, ModelView, Models, VersionView, WindowsOf};
 use crate::source::{KafkaSource, SourceError};
 use crate::store::{Options, Store, StoreError};
-use crate::verdict::{alpha_per_block, alpha_per_window};
 use crate::verdict::blind_spots::{BlindSpot, Traffic, blind_spots};
+use crate::verdict::{alpha_per_block, alpha_per_window};
 
 /// The owner beats at least this often, or `/healthz` fails: far above any commit, far below a human's
 /// patience.
@@ -98,8 +98,11 @@ impl Service {
         let options =
             Options { dead_letters_max: config.service.dead_letters_max, history: config.service.history };
         let store = Arc::new(Store::open(&config.service.data_dir, options)?);
-        let library =
-            Arc::new(Library::open(plan_of(config).map_err(ServiceError::Reference)?, config.models.clone(), Box::new(read_baseline))?);
+        let library = Arc::new(Library::open(
+            plan_of(config).map_err(ServiceError::Reference)?,
+            config.models.clone(),
+            Box::new(read_baseline),
+        )?);
         let (monitor, positions) = restore(&store, &library)?;
 
         let listen = |source| ServiceError::Listen { address: config.service.listen, source };

@@ -95,7 +95,11 @@ pub(super) fn calibration(tables: &[Table]) -> Vec<String> {
                 "{length:<6} calibrated: {} reference windows, worth {:.0}; an alarm is above the {}",
                 standing.blocks,
                 standing.effective,
-                if standing.k == 1 { "largest".to_owned() } else { format!("largest but {}", standing.k - 1) }
+                if standing.k == 1 {
+                    "largest".to_owned()
+                } else {
+                    format!("largest but {}", standing.k - 1)
+                }
             ),
             (_, Some(reason)) => format!("{length:<6} not calibrated: {reason}"),
             (None, None) => format!("{length:<6} not calibrated"),

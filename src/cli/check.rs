@@ -386,7 +386,7 @@ fn windows(page: &mut Page, model: &Model) {
             "{} per {}, over all columns, segments and lengths; {:.3} for each length",
             budget.alarms,
             budget.period,
-            budget.alarms / lengths.max(1) as f64
+            budget.alarms / model.early.parts(&model.windows).max(1) as f64
         ),
     );
     if settings.offset != Span::ZERO {

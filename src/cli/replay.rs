@@ -125,7 +125,9 @@ fn collecting(args: &Args, config: &Config) -> Result<Config, Failure> {
     let mut config = config.clone();
     if args.reference_out.is_some() {
         let [model] = config.models.as_mut_slice() else {
-            return Err(Failure::operator("--reference-out is for a configuration with one model".to_owned()));
+            return Err(Failure::operator(
+                "--reference-out is for a configuration with one model".to_owned(),
+            ));
         };
         model.verdict.learn = Some(EVER);
         model.reference = None;
@@ -144,7 +146,10 @@ fn write_reference(path: &std::path::Path, model: &str, collected: &Collected) -
     let file = std::fs::File::create(path).map_err(|error| failed(error.to_string()))?;
     let mut out = io::BufWriter::new(file);
     collected.write(model, &mut out).map_err(|error| failed(error.to_string()))?;
-    out.into_inner().map_err(|error| failed(error.to_string()))?.sync_all().map_err(|error| failed(error.to_string()))
+    out.into_inner()
+        .map_err(|error| failed(error.to_string()))?
+        .sync_all()
+        .map_err(|error| failed(error.to_string()))
 }
 
 fn stream_of(args: &Args, config: &Config) -> Result<usize, Failure> {

@@ -248,8 +248,7 @@ fn verdict(table: &Table<'_>, windows: Option<&window::Settings>) -> Option<verd
     let rows_min = table.or("rows_min", default.rows_min, |item| item.whole(1..=1_000_000_000));
     let season = table.or("season", verdict::SeasonSetting::Auto, season);
     let online_fdr = table.maybe("online_fdr", |item| online_fdr(&item.table(&ONLINE_FDR)?));
-    let learn = table
-        .maybe("learn", |item| item.span(Span::from_secs(1)..=Span::from_secs(3 * 366 * DAY)));
+    let learn = table.maybe("learn", |item| item.span(Span::from_secs(1)..=Span::from_secs(3 * 366 * DAY)));
     Some(verdict::Settings {
         budget: budget?,
         floors: floors?,

@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use super::learn::{Learned, shortage};
 use super::view::no_reference;
-use super::{
-    Cell, ClosedWindow, Commit, Counts, LearnedWindow, Model, ModelPlan, Pane, Prepared, WindowKey,
-};
+use super::{Cell, ClosedWindow, Commit, Counts, LearnedWindow, Model, ModelPlan, Pane, Prepared, WindowKey};
 use crate::event::{Span, Timestamp};
 use crate::incident::{Closing, Evidence, Status};
 use crate::summary::ModelSummary;
@@ -81,7 +79,8 @@ impl Model {
             };
             let decided = match &mut self.memory.online_fdr {
                 Some(procedure) => {
-                    let decided = Bar::of_procedure(procedure).decide(&merged.prepared, sample, &settings.verdict);
+                    let decided =
+                        Bar::of_procedure(procedure).decide(&merged.prepared, sample, &settings.verdict);
                     decided.verdict.p_value.map(|p_value| procedure.observe(p_value));
                     decided
                 }
@@ -158,8 +157,12 @@ impl Model {
             }
             _ => false,
         };
-        let ranked: BTreeSet<&Option<String>> =
-            tested.iter().map(|(cell, _)| cell).filter(|cell| covered(cell)).map(|cell| &cell.version).collect();
+        let ranked: BTreeSet<&Option<String>> = tested
+            .iter()
+            .map(|(cell, _)| cell)
+            .filter(|cell| covered(cell))
+            .map(|cell| &cell.version)
+            .collect();
         let alone = tested.iter().filter(|(cell, _)| !covered(cell)).count();
         let sharing = (ranked.len() + alone).max(1) as f64;
         let cells = tested

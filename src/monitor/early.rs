@@ -210,7 +210,8 @@ impl Model {
             excess_critical: settings.incident.critical_effect,
             is_open: false,
         };
-        let round_share = alpha_per_window(settings.verdict.budget, quality::shortest(&settings.windows), parts);
+        let round_share =
+            alpha_per_window(settings.verdict.budget, quality::shortest(&settings.windows), parts);
         // Broken data is to be mended and not to be trained on: only windows ask for retraining.
         let without_retraining = incident::Settings { retrain: None, ..settings.incident.clone() };
         let Self { memory, expected, .. } = self;

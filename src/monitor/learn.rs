@@ -116,7 +116,8 @@ fn days(span: Span) -> Span {
     if span <= day {
         return span;
     }
-    let days = span.as_micros().div_euclid(day.as_micros()) + i64::from(span.as_micros() % day.as_micros() != 0);
+    let days =
+        span.as_micros().div_euclid(day.as_micros()) + i64::from(span.as_micros() % day.as_micros() != 0);
     Span::from_micros(day.as_micros().saturating_mul(days))
 }
 

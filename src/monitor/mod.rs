@@ -19,7 +19,9 @@ mod partial;
 mod plan;
 mod view;
 
-pub use commit::{ClosedWindow, Commit, DeadLetter, LearnedWindow, PaneKey, PaneWrite, Position, Restored, WindowKey};
+pub use commit::{
+    ClosedWindow, Commit, DeadLetter, LearnedWindow, PaneKey, PaneWrite, Position, Restored, WindowKey,
+};
 pub use early::ticks_per_alarm;
 pub use learn::shortage;
 pub use partial::{Group, NeedsBaseline, Partial, Postponed, Summariser};

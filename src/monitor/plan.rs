@@ -177,15 +177,22 @@ impl Plan {
 
     /// The plan with what was found for a version of a model: its baseline, or that there is none.
     #[must_use]
-    pub fn with_version(
+    pub fn with_version(self, model: usize, version: Option<String>, found: Option<SharedBaseline>) -> Self {
+        let settings = self.models.get(model).map(|model| &model.settings);
+        let prepared = found.and_then(|baseline| Some(Prepared::new(baseline, settings?)));
+        self.with_prepared(model, version, prepared)
+    }
+
+    /// The same with a baseline that was prepared elsewhere.
+    #[must_use]
+    pub fn with_prepared(
         mut self,
         model: usize,
         version: Option<String>,
-        found: Option<SharedBaseline>,
+        found: Option<Arc<Prepared>>,
     ) -> Self {
         if let Some(model) = self.models.get_mut(model) {
-            let prepared = found.map(|baseline| Prepared::new(baseline, &model.settings));
-            model.versions.insert(version, prepared);
+            model.versions.insert(version, found);
         }
         self.with_schemas()
     }

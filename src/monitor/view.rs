@@ -51,7 +51,9 @@ impl BudgetView {
                 let found = model.what_is_usual(plan, version.as_deref(), &prepared, window.length);
                 let standing = found.as_ref().ok().map(|calibration| calibration.standing(alpha));
                 let shortage = match (&standing, &found) {
-                    (Some(standing), _) if !standing.calibrated => Some(super::learn::shortage(standing, alpha)),
+                    (Some(standing), _) if !standing.calibrated => {
+                        Some(super::learn::shortage(standing, alpha))
+                    }
                     (None, Err(why)) => Some(why.clone()),
                     _ => memory.ledger.void(window.length, &prepared.id),
                 };
@@ -62,7 +64,11 @@ impl BudgetView {
                     length: window.length,
                     calibrated: shortage.is_none(),
                     standing,
-                    season: prepared.calibrations.season().filter(|_| is_training).map(|season| season.name()),
+                    season: prepared
+                        .calibrations
+                        .season()
+                        .filter(|_| is_training)
+                        .map(|season| season.name()),
                     season_note: prepared.calibrations.season_note().to_owned(),
                     reason: shortage,
                 });

@@ -159,7 +159,10 @@ pub(super) fn budget(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError
     let budgets = state.health.budgets();
     match budgets.iter().find(|budget| budget.model == model.name) {
         Some(budget) => Answer::json(budget),
-        None => Err(ApiError::unavailable("not_ready", vec!["the windows have not been looked at yet".to_owned()])),
+        None => Err(ApiError::unavailable(
+            "not_ready",
+            vec!["the windows have not been looked at yet".to_owned()],
+        )),
     }
 }
 

@@ -448,8 +448,7 @@ mod tests {
     fn budget() -> BudgetView {
         let day = crate::event::Span::from_secs(86_400);
         let interval = [0.0, 1.0];
-        let audit =
-            Audit { length: day, quiet_blocks: 0, low_ranks: 0, share: None, interval, void: false };
+        let audit = Audit { length: day, quiet_blocks: 0, low_ranks: 0, share: None, interval, void: false };
         BudgetView {
             model: "fraud".into(),
             account: Account {

@@ -146,7 +146,12 @@ fn write_learned(transaction: &Transaction<'_>, learned: &[LearnedWindow]) -> Re
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
     for LearnedWindow { model, version, baseline, length, window } in learned {
-        forget.execute(params![model, version.is_none(), version.as_deref().unwrap_or_default(), baseline])?;
+        forget.execute(params![
+            model,
+            version.is_none(),
+            version.as_deref().unwrap_or_default(),
+            baseline
+        ])?;
         let document = serde_json::to_string(window)?;
         let checksum = checksum(&[baseline.as_bytes(), document.as_bytes()]);
         let (start, end) = (window.start.as_micros(), window.end.as_micros());

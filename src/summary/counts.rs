@@ -130,7 +130,9 @@ impl Counts {
                 }
             }
             (Width::Wide(mine), _) => {
-                mine.iter_mut().zip(other.iter()).for_each(|(count, less)| *count = count.saturating_sub(less));
+                mine.iter_mut()
+                    .zip(other.iter())
+                    .for_each(|(count, less)| *count = count.saturating_sub(less));
             }
         }
     }

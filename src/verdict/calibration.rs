@@ -145,16 +145,8 @@ impl Calibration {
             .into_iter()
             .map(|(segment, cells)| (segment.clone(), Typical::new(&cells, season)))
             .collect();
-        let mut calibration = Self {
-            source,
-            block,
-            season,
-            typical,
-            maxima: Vec::new(),
-            autocorrelation: 0.0,
-            first,
-            last,
-        };
+        let mut calibration =
+            Self { source, block, season, typical, maxima: Vec::new(), autocorrelation: 0.0, first, last };
         let mut maxima = calibration.block_maxima(windows);
         if maxima.len() < BLOCKS_MIN {
             return None;
@@ -193,11 +185,15 @@ impl Calibration {
     pub fn ratios(&self, cell: &CellEvidence, start: Timestamp) -> Vec<Option<f64>> {
         let Some(typical) = self.typical.get(&cell.segment) else { return vec![None; cell.evidence.len()] };
         let slot = self.season.and_then(|season| typical.slots.get(&season.slot_of(start)));
-        let ratio = |(index, evidence): (usize, &Option<Evidence>)| {
-            let evidence = (*evidence)?;
-            let usual = slot.and_then(|slot| *slot.get(index)?).or(*typical.always.get(index)?);
-            Some(usual.map_or_else(|| f64::from(evidence.surprise / INDEPENDENT), |usual| usual.ratio(evidence)))
-        };
+        let ratio =
+            |(index, evidence): (usize, &Option<Evidence>)| {
+                let evidence = (*evidence)?;
+                let usual = slot.and_then(|slot| *slot.get(index)?).or(*typical.always.get(index)?);
+                Some(usual.map_or_else(
+                    || f64::from(evidence.surprise / INDEPENDENT),
+                    |usual| usual.ratio(evidence),
+                ))
+            };
         cell.evidence.iter().enumerate().map(ratio).collect()
     }
 
@@ -284,8 +280,7 @@ impl Typical {
 fn usual(cells: &[&CellEvidence]) -> Vec<Option<Usual>> {
     let width = cells.iter().map(|cell| cell.evidence.len()).max().unwrap_or(0);
     let of = |index: usize| {
-        let evidence: Vec<Evidence> =
-            cells.iter().filter_map(|cell| *cell.evidence.get(index)?).collect();
+        let evidence: Vec<Evidence> = cells.iter().filter_map(|cell| *cell.evidence.get(index)?).collect();
         let size = median(evidence.iter().map(|one| one.size).collect())?;
         let surprise = median(evidence.iter().map(|one| Usual::scaled(*one, size)).collect())?;
         Some(Usual { surprise: surprise.max(INDEPENDENT), size })

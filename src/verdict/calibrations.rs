@@ -26,13 +26,8 @@ impl Calibrations {
     pub fn of_training(baseline: &Baseline, windows: &window::Settings, settings: &Settings) -> Self {
         let (seasonal, season_note) = season::choose(baseline, settings.season);
         let of_length = |window: &window::WindowSettings| {
-            let found = reference_windows(
-                baseline,
-                *window,
-                windows.offset,
-                seasonal.as_ref(),
-                settings.rows_min,
-            );
+            let found =
+                reference_windows(baseline, *window, windows.offset, seasonal.as_ref(), settings.rows_min);
             let calibration = found.and_then(|found| {
                 let made = Calibration::new(&found, window.length, None, Source::Training);
                 made.map(Arc::new).ok_or_else(|| {
@@ -49,13 +44,7 @@ impl Calibrations {
     ///
     /// Windows whose evidence has another width are of another baseline or version of the program, and are
     /// left out.
-    pub fn fill(
-        &mut self,
-        baseline: &Baseline,
-        windows: &ByLength,
-        season: Option<Season>,
-        source: Source,
-    ) {
+    pub fn fill(&mut self, baseline: &Baseline, windows: &ByLength, season: Option<Season>, source: Source) {
         let width = width(baseline);
         for (length, windows) in windows {
             let Some(held) = self.lengths.get_mut(length).filter(|held| held.is_err()) else { continue };

@@ -251,8 +251,11 @@ fn judge(column: &Column, reference: &ColumnSummary, current: &ColumnSummary, fl
     let loudest = loud.iter().min_by(|(_, a), (_, b)| {
         corrected(a).total_cmp(&corrected(b)).then(b.effect.abs().total_cmp(&a.effect.abs()))
     });
-    let p_above_floor =
-        loud.iter().filter(|(_, score)| is_above(score)).map(|(_, score)| corrected(score)).min_by(f64::total_cmp);
+    let p_above_floor = loud
+        .iter()
+        .filter(|(_, score)| is_above(score))
+        .map(|(_, score)| corrected(score))
+        .min_by(f64::total_cmp);
     let verdict = ColumnVerdict {
         name: column.spec.name.clone(),
         role: column.spec.role,

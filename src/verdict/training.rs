@@ -165,7 +165,9 @@ fn put_beyond(current: &mut ColumnSummary, (below, above): (u64, u64)) {
 
 /// Counts as unseen what no other training row has.
 fn set_apart_new_names(shape: &Shape, rest: &ColumnSummary, current: &mut ColumnSummary) {
-    let (Shape::Categorical(categories), ColumnSummary::Categorical(window)) = (shape, current) else { return };
+    let (Shape::Categorical(categories), ColumnSummary::Categorical(window)) = (shape, current) else {
+        return;
+    };
     let unseen = Categories::unseen(categories);
     for index in 0..categories.top.len() {
         if rest.counts().get(index) == 0 {

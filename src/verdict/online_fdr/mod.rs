@@ -115,7 +115,8 @@ pub struct OnlineFdr {
 
 impl PartialEq for OnlineFdr {
     fn eq(&self, other: &Self) -> bool {
-        (self.procedure.name, self.alpha, &self.history) == (other.procedure.name, other.alpha, &other.history)
+        (self.procedure.name, self.alpha, &self.history)
+            == (other.procedure.name, other.alpha, &other.history)
     }
 }
 
