@@ -98,8 +98,11 @@ impl Side<'_> {
                 }
                 next = panes.next();
             }
-            while let Some((_, pane)) = held.pop_front_if(|(start, _)| *start < window.start) {
-                let _ = sum.take_away(&pane);
+            while held.front().is_some_and(|(start, _)| *start < window.start) {
+                // What was added on the same shapes can be taken away.
+                if let Some((_, pane)) = held.pop_front() {
+                    let _ = sum.take_away(&pane);
+                }
             }
             if sum.n() >= self.rows_min {
                 let evidence = self.evidence(&sum, window.start, window.end);
