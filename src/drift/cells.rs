@@ -209,7 +209,7 @@ impl Cells {
     }
 }
 
-/// The cells that the p-value of [`g`](super::g) is taken from: reference and current, joined until each is
+/// The cells that the p-value of [`g`](fn@super::g) is taken from: reference and current, joined until each is
 /// expected to hold [`EXPECTED_MIN`] in either sample. May be a single cell.
 ///
 /// # Errors
