@@ -1,7 +1,7 @@
 //! Reference windows from the training rows: each compared with all the others.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::evidence::{CellEvidence, Evidence, ReferenceWindow, alarming};
 use super::season::Seasonal;
@@ -30,19 +30,8 @@ pub(super) fn reference_windows(
 ) -> Result<Vec<ReferenceWindow>, String> {
     let reference = baseline.reference.as_ref().filter(|reference| !reference.panes.is_empty());
     let reference = reference.ok_or("the baseline was built without a timestamp column")?;
-    let step = step(reference, window)?;
-    let (Some((first, _)), Some((last, _))) = (reference.panes.first(), reference.panes.last()) else {
-        return Ok(Vec::new());
-    };
-    let mut ends = Vec::new();
-    let mut end = (*first + window.length).floor_to(step, offset);
-    while end <= *last + reference.pane {
-        if end - window.length >= *first {
-            ends.push(end);
-        }
-        end = end + step;
-    }
-    let ends = ends.split_off(ends.len().saturating_sub(WINDOWS_MAX));
+    let step = step(reference, window, offset)?;
+    let ends = ends(reference, window.length, step, offset);
     let mut windows: Vec<ReferenceWindow> = ends
         .into_iter()
         .map(|end| ReferenceWindow { start: end - window.length, end, cells: Vec::new() })
@@ -58,7 +47,7 @@ pub(super) fn reference_windows(
 }
 
 /// How far reference windows lie apart: as in production, or as close as the panes allow.
-fn step(reference: &Reference, window: WindowSettings) -> Result<Span, String> {
+fn step(reference: &Reference, window: WindowSettings, offset: Span) -> Result<Span, String> {
     let (pane, length) = (reference.pane.as_micros().max(1), window.length.as_micros());
     let slide = window.slide.as_micros().max(1);
     if length % pane != 0 || (slide % pane != 0 && pane % slide != 0) {
@@ -67,7 +56,38 @@ fn step(reference: &Reference, window: WindowSettings) -> Result<Span, String> {
             reference.pane, window.length
         ));
     }
+    // Panes that begin elsewhere would give windows of other hours than their names say.
+    if reference.panes.iter().any(|(start, _)| start.floor_to(reference.pane, offset) != *start) {
+        return Err(format!(
+            "the baseline's panes of {} do not begin where windows begin (`window_offset`): build it with this \
+             configuration",
+            reference.pane
+        ));
+    }
     Ok(if slide % pane == 0 { window.slide } else { reference.pane })
+}
+
+/// The ends of the latest windows that hold a pane, ascending: those that lie within the training rows' time.
+///
+/// Goes from pane to pane, for a single row of another century must not make millions of empty windows.
+fn ends(reference: &Reference, length: Span, step: Span, offset: Span) -> Vec<Timestamp> {
+    let (Some((first, _)), Some((last, _))) = (reference.panes.first(), reference.panes.last()) else {
+        return Vec::new();
+    };
+    let mut ends: BTreeSet<Timestamp> = BTreeSet::new();
+    for (start, _) in reference.panes.iter().rev() {
+        // Those from here on are earlier than all that are held.
+        if ends.len() >= WINDOWS_MAX && ends.first().is_some_and(|least| *least > *start + length) {
+            break;
+        }
+        let latest = (*start + length).floor_to(step, offset);
+        let begin = |end: &Timestamp| *end - length;
+        let holding = std::iter::successors(Some(latest), |end| Some(*end - step));
+        let holding = holding.take_while(|end| *end > *start && begin(end) >= *first);
+        ends.extend(holding.filter(|end| *end <= *last + reference.pane));
+    }
+    let surplus = ends.len().saturating_sub(WINDOWS_MAX);
+    ends.into_iter().skip(surplus).collect()
 }
 
 /// The training rows of one segment, or all.
@@ -123,7 +143,7 @@ impl Side<'_> {
             if let Some(extremes) = extremes {
                 put_beyond(&mut current, extremes.outside(start, end));
             }
-            set_apart_new_names(&column.shape, &rest, &mut current);
+            set_apart_new_names(column, &mut current);
             let pair = Pair { shape: &column.shape, reference: &rest, current: &current };
             evidence.extend(alarming(column).map(|test| {
                 if !is_part || current.rows() == 0 || !is_told(column, test.name) {
@@ -163,12 +183,15 @@ fn put_beyond(current: &mut ColumnSummary, (below, above): (u64, u64)) {
     shift(above, &mut (0..last).rev(), last);
 }
 
-/// Counts as unseen what no other training row has.
-fn set_apart_new_names(shape: &Shape, rest: &ColumnSummary, current: &mut ColumnSummary) {
-    let (Shape::Categorical(categories), ColumnSummary::Categorical(window)) = (shape, current) else { return };
+/// Counts as unseen what no other training row has, in whatever season or segment: that is what a name means
+/// in production too.
+fn set_apart_new_names(column: &Column, current: &mut ColumnSummary) {
+    let (Shape::Categorical(categories), ColumnSummary::Categorical(window)) = (&column.shape, current) else {
+        return;
+    };
     let unseen = Categories::unseen(categories);
     for index in 0..categories.top.len() {
-        if rest.counts().get(index) == 0 {
+        if column.summary.counts().get(index) == window.counts.get(index) {
             window.counts.shift(index, unseen, u64::MAX);
         }
     }
