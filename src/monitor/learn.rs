@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::{LearnedWindow, ModelPlan, Prepared};
 use crate::event::{Span, Timestamp};
 use crate::verdict::{
-    BLOCKS_MIN, ByLength, COLLECTED_MAX, Calibration, CellEvidence, ReferenceWindow, Season, Source, Standing,
-    UNCALIBRATED, alpha_per_block, blocks_needed,
+    BLOCKS_MIN, ByLength, COLLECTED_MAX, Calibration, CellEvidence, ReferenceWindow, Season, Source,
+    Standing, UNCALIBRATED, alpha_per_block, blocks_needed,
 };
 use crate::window::WindowId;
 
@@ -123,7 +123,8 @@ fn days(span: Span) -> Span {
     if span <= day {
         return span;
     }
-    let days = span.as_micros().div_euclid(day.as_micros()) + i64::from(span.as_micros() % day.as_micros() != 0);
+    let days =
+        span.as_micros().div_euclid(day.as_micros()) + i64::from(span.as_micros() % day.as_micros() != 0);
     Span::from_micros(day.as_micros().saturating_mul(days))
 }
 

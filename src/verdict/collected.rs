@@ -45,7 +45,9 @@ pub enum CollectedError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// It is something else.
-    #[error("line {line} is no reference window: {why}; write the file anew with `driftline replay --reference-out`")]
+    #[error(
+        "line {line} is no reference window: {why}; write the file anew with `driftline replay --reference-out`"
+    )]
     Line {
         /// Its number, from 1.
         line: usize,
@@ -88,8 +90,9 @@ impl Collected {
     pub fn write(&self, model: &str, out: &mut dyn Write) -> Result<(), CollectedError> {
         write_line(out, &Header { format: FORMAT.to_owned(), model: model.to_owned() })?;
         for (baseline, lengths) in &self.0 {
-            for (length, window) in
-                lengths.iter().flat_map(|(length, windows)| windows.iter().map(move |window| (length, window)))
+            for (length, window) in lengths
+                .iter()
+                .flat_map(|(length, windows)| windows.iter().map(move |window| (length, window)))
             {
                 let line = Line { baseline: baseline.clone(), length: *length, window: window.clone() };
                 write_line(out, &line)?;

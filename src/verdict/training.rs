@@ -53,13 +53,16 @@ struct Cut {
     new_names: Vec<(usize, usize)>,
 }
 
-/// How far reference windows lie apart: as in production, or as close as the panes allow.
+/// How far reference windows lie apart: as in production. Wider apart, the largest of a block would be of
+/// fewer windows than in production, and alarms several times as frequent as promised.
 fn step(reference: &Reference, window: WindowSettings, offset: Span) -> Result<Span, String> {
     let (pane, length) = (reference.pane.as_micros().max(1), window.length.as_micros());
     let slide = window.slide.as_micros().max(1);
-    if length % pane != 0 || (slide % pane != 0 && pane % slide != 0) {
+    if length % pane != 0 || slide % pane != 0 {
+        let slide =
+            if window.slide == window.length { String::new() } else { format!(" every {}", window.slide) };
         return Err(format!(
-            "the baseline's panes of {} do not make up windows of {}: build it with this configuration",
+            "the baseline's panes of {} do not make up windows of {}{slide}: build it with this configuration",
             reference.pane, window.length
         ));
     }
@@ -71,7 +74,7 @@ fn step(reference: &Reference, window: WindowSettings, offset: Span) -> Result<S
             reference.pane
         ));
     }
-    Ok(if slide % pane == 0 { window.slide } else { reference.pane })
+    Ok(window.slide)
 }
 
 /// The ends of the latest windows that hold a pane, ascending: those that lie within the training rows' time.
@@ -431,6 +434,9 @@ mod tests {
         assert!(cut(&baseline, tumbling(HOUR), 24 * HOUR).is_ok(), "a whole number of panes off");
         let why = cut(&baseline, tumbling(HOUR * 3 / 2), 0).expect_err("one and a half");
         assert!(why.contains("panes of 1h do not make up windows of"), "{why}");
+        let sliding = WindowSettings { length: span(6 * HOUR), slide: span(HOUR / 2) };
+        let why = cut(&baseline, sliding, 0).expect_err("a slide shorter than a pane");
+        assert!(why.contains("windows of 6h every 30m"), "{why}");
         let untimed = Roles { timestamp: None, ..roles() };
         let untimed = build_table(&table(&rows(3)), &untimed, &options(HOUR, 0)).expect("a baseline");
         assert!(cut(&untimed, tumbling(HOUR), 0).expect_err("no times").contains("timestamp"));
