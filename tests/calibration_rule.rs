@@ -222,7 +222,13 @@ fn event(row: &Row) -> String {
 }
 
 /// Feeds rows to a monitor, and gives what must become durable to `durable`.
-fn feed(plan: &Arc<Plan>, monitor: &mut Monitor, first: i64, rows: &[Row], durable: &mut dyn FnMut(Commit, i64)) {
+fn feed(
+    plan: &Arc<Plan>,
+    monitor: &mut Monitor,
+    first: i64,
+    rows: &[Row],
+    durable: &mut dyn FnMut(Commit, i64),
+) {
     let mut summariser = Summariser::new(Arc::clone(plan));
     let mut offset = first;
     for part in rows.chunks(250) {
@@ -268,7 +274,13 @@ fn timeless(windows: Vec<ClosedWindow>) -> Vec<ClosedWindow> {
 fn same(a: Vec<ClosedWindow>, b: Vec<ClosedWindow>, what: &str) {
     assert_eq!(a.len(), b.len(), "{what}");
     for (a, b) in timeless(a).iter().zip(&timeless(b)) {
-        assert!(a == b, "{what}: {:?} {:?} {:?}", a.key, a.verdict.calibration_note, b.verdict.calibration_note);
+        assert!(
+            a == b,
+            "{what}: {:?} {:?} {:?}",
+            a.key,
+            a.verdict.calibration_note,
+            b.verdict.calibration_note
+        );
     }
 }
 
@@ -330,7 +342,10 @@ fn too_short_a_training_period_says_what_it_lacks() {
     let verdicts = verdicts(&plan(daily(), &build(&training, DAILY)), &production);
     for verdict in &verdicts {
         let note = verdict.calibration_note.as_deref().expect("a note");
-        assert!(!verdict.calibrated && note.contains("there are 20") && note.contains("would calibrate"), "{note}");
+        assert!(
+            !verdict.calibrated && note.contains("there are 20") && note.contains("would calibrate"),
+            "{note}"
+        );
         assert_eq!(verdict.ranked.as_ref().expect("a rank").standing.k, 0);
     }
     let untimed = build(&training, Building { has_times: false, ..DAILY });
@@ -414,12 +429,10 @@ fn learning_ends_at_the_same_time_with_and_without_a_restart_whatever_the_length
     let (training, production) = world.rows(10, 16, unaltered);
     let production: Vec<Row> = production.into_iter().filter(|row| row.at >= BEGIN + 15 * HOUR).collect();
     let daily = settings(&[(3 * HOUR, 3 * HOUR), (DAY, DAY)]);
-    let verdict = verdict::Settings {
-        learn: Some(Span::from_secs(10 * DAY)),
-        rows_min: 10,
-        ..daily.verdict.clone()
-    };
-    let plan = plan(ModelSettings { verdict, ..daily }, &build(&training, Building { has_times: false, ..DAILY }));
+    let verdict =
+        verdict::Settings { learn: Some(Span::from_secs(10 * DAY)), rows_min: 10, ..daily.verdict.clone() };
+    let plan =
+        plan(ModelSettings { verdict, ..daily }, &build(&training, Building { has_times: false, ..DAILY }));
     let whole = windows(&run(&plan, &production).1);
     same(run_with_restart(&plan, &production, 5 * 144), whole, "restart on the sixth day");
 }
@@ -438,7 +451,10 @@ fn versions_learn_apart_on_one_baseline() {
     let (monitor, commits) = run(&plan(learning(40), &baseline), &production);
     let count = |version: &str| {
         let learned = commits.iter().flat_map(|commit| &commit.learned);
-        learned.filter(|one| one.version.as_deref() == Some(version)).map(|one| one.window.start).collect::<Vec<_>>()
+        learned
+            .filter(|one| one.version.as_deref() == Some(version))
+            .map(|one| one.window.start)
+            .collect::<Vec<_>>()
     };
     let (first, second) = (count("1"), count("2"));
     assert_eq!((first.len(), second.len()), (40, 40));
@@ -476,7 +492,11 @@ fn a_replaced_baseline_starts_learning_anew() {
     assert_eq!(of_other[0].window.start, at(BEGIN + 20 * DAY));
     let store = Store::open(scratch.path(), Options::default()).expect("opens");
     let kept = store.restore().expect("restores").learned;
-    assert!(kept.len() == 25 && kept.iter().all(|one| one.baseline == other.id.to_string()), "{}", kept.len());
+    assert!(
+        kept.len() == 25 && kept.iter().all(|one| one.baseline == other.id.to_string()),
+        "{}",
+        kept.len()
+    );
 }
 
 #[test]
@@ -510,7 +530,10 @@ fn imported_windows_rank_as_learned_ones() {
     for (learned, imported) in whole[40..].iter().zip(&imported[40..]) {
         let (learned, imported) = (&learned.verdict, &imported.verdict);
         let [a, b] = [learned, imported].map(|one| one.ranked.as_ref().expect("a rank"));
-        assert_eq!((a.statistic, a.p_value, a.standing.threshold), (b.statistic, b.p_value, b.standing.threshold));
+        assert_eq!(
+            (a.statistic, a.p_value, a.standing.threshold),
+            (b.statistic, b.p_value, b.standing.threshold)
+        );
         assert_eq!(learned.alarm, imported.alarm);
         assert_eq!(b.standing.source, Source::Imported);
     }
@@ -577,6 +600,19 @@ fn a_segment_that_training_never_saw_is_not_ranked() {
     assert!(verdicts.iter().filter(|one| one.segment.is_none()).all(|one| one.calibrated));
 }
 
+#[test]
+#[ignore = "unknown segments share the ranked windows' part of the budget evenly: to be mended in the split"]
+fn segments_that_training_never_told_apart_do_not_uncalibrate_the_whole() {
+    let many = |row: &mut Row| {
+        row.segment = ["a", "b", "c", "d", "e", "f", "g", "h"][(row.at / RESTLESS.every % 8) as usize];
+    };
+    let (training, production) = RESTLESS.rows(200, 5, many);
+    let verdicts = verdicts(&plan_with(daily(), true, &build(&training, DAILY)), &production);
+    for verdict in verdicts.iter().filter(|one| one.segment.is_none()) {
+        assert!(verdict.calibrated, "{:?} {:?}", verdict.calibration_note, verdict.ranked);
+    }
+}
+
 // === seasons ===
 
 /// Nights lie lower than days by two standard deviations.
@@ -606,10 +642,12 @@ fn a_season_is_found_and_shows_what_a_flat_profile_hides() {
         let (monitor, commits) = run(&plan, &production);
         let view = monitor.budgets()[0].calibrations[0].clone();
         let night = |window: &&ClosedWindow| {
-            window.key.start >= at(BEGIN + 5 * DAY) && (window.key.start.as_micros() / 1_000_000 % DAY) / HOUR < 8
+            window.key.start >= at(BEGIN + 5 * DAY)
+                && (window.key.start.as_micros() / 1_000_000 % DAY) / HOUR < 8
         };
         let all = windows(&commits);
-        let (found, calm): (Vec<_>, Vec<_>) = all.iter().filter(|window| window.verdict.alarm).partition(night);
+        let (found, calm): (Vec<_>, Vec<_>) =
+            all.iter().filter(|window| window.verdict.alarm).partition(night);
         (view, found.len(), calm.len())
     };
     let (auto, found, calm) = with(SeasonSetting::Auto);
@@ -626,14 +664,16 @@ fn a_season_is_found_and_shows_what_a_flat_profile_hides() {
 
 #[test]
 fn a_slow_change_of_the_world_voids_the_promise() {
-    // Every column wanders off, too little for an alarm each day.
+    // Every column wanders off, too little for five alarms in a row, which this team waits for.
     let wandering = |row: &mut Row| {
         let days = ((row.at - BEGIN) / DAY).clamp(0, 25) as f64;
-        row.values.iter_mut().for_each(|value| *value += 0.009 * days);
+        row.values.iter_mut().for_each(|value| *value += 0.016 * days);
     };
     let world = World { columns: 6, every: 900, ..RESTLESS };
-    let (training, production) = world.rows(200, 250, wandering);
-    let plan = plan(daily(), &build(&training, DAILY));
+    let (training, production) = world.rows(200, 150, wandering);
+    let daily = daily();
+    let incident = incident::Settings { open_after: 5, ..daily.incident.clone() };
+    let plan = plan(ModelSettings { incident, ..daily }, &build(&training, DAILY));
     let (monitor, commits) = run(&plan, &production);
     let view = &monitor.budgets()[0];
     let audit = &view.account.audits[0];
@@ -651,7 +691,8 @@ fn a_slow_change_of_the_world_voids_the_promise() {
 #[test]
 fn a_clock_that_jumps_a_year_costs_no_loop() {
     let (training, production) = World { columns: 2, ..RESTLESS }.rows(100, 2, unaltered);
-    let plan = plan(settings(&[(HOUR, HOUR), (DAY, HOUR)]), &build(&training, Building { pane: HOUR, ..DAILY }));
+    let plan =
+        plan(settings(&[(HOUR, HOUR), (DAY, HOUR)]), &build(&training, Building { pane: HOUR, ..DAILY }));
     let mut rows = production.clone();
     rows.extend(production.iter().map(|row| Row { at: row.at + 366 * DAY, ..row.clone() }));
     let started = std::time::Instant::now();
