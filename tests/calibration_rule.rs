@@ -14,7 +14,9 @@ use driftline::baseline::{Baseline, BuildOptions, Roles, build_table};
 use driftline::event::decode::{FeatureMapping, Field, Mapping, RecordLimits, Stream, TimestampUnit};
 use driftline::event::{Origin, RawBatch, Span, Timestamp};
 use driftline::incident;
-use driftline::monitor::{ClosedWindow, Commit, ModelSettings, Monitor, Plan, Restored, Summariser};
+use driftline::monitor::{
+    BudgetView, ClosedWindow, Commit, ModelSettings, Monitor, Plan, Restored, Summariser,
+};
 use driftline::store::{Options, Store};
 use driftline::verdict::{self, Collected, SeasonSetting, Source, UNCALIBRATED};
 use driftline::window::{self, WindowSettings};
@@ -377,9 +379,9 @@ fn sliding_windows_of_two_lengths_keep_to_the_budget_and_the_ledger_adds_up() {
 // === learning in production ===
 
 /// Feeds the rows in two halves with a real store between them.
-fn run_with_restart(plan: &Arc<Plan>, rows: &[Row], at_row: usize) -> Vec<ClosedWindow> {
+fn run_with_restart(plan: &Arc<Plan>, rows: &[Row], at_row: usize) -> (Vec<ClosedWindow>, Vec<BudgetView>) {
     let scratch = tempfile::tempdir().expect("scratch directory");
-    let mut windows = Vec::new();
+    let (mut windows, mut budgets) = (Vec::new(), Vec::new());
     for part in [&rows[..at_row], &rows[at_row..]] {
         let store = Store::open(scratch.path(), Options::default()).expect("opens");
         let restored = store.restore().expect("restores");
@@ -389,8 +391,9 @@ fn run_with_restart(plan: &Arc<Plan>, rows: &[Row], at_row: usize) -> Vec<Closed
             windows.extend(commit.windows.iter().cloned());
             store.apply(&commit, at(now)).expect("applies");
         });
+        budgets = monitor.budgets();
     }
-    windows
+    (windows, budgets)
 }
 
 #[test]
@@ -417,7 +420,8 @@ fn the_first_weeks_are_learned_and_a_restart_changes_nothing() {
     assert_eq!(monitor.budgets()[0].calibrations[0].length, Span::from_secs(DAY));
     let a_day = (DAY / RESTLESS.every) as usize;
     for at_row in [3 * a_day + 100, 59 * a_day, 75 * a_day + 1] {
-        let restarted = run_with_restart(&plan, &production, at_row);
+        let (restarted, budgets) = run_with_restart(&plan, &production, at_row);
+        assert_eq!(budgets, monitor.budgets(), "the account goes on, restart at row {at_row}");
         same(restarted, whole.clone(), &format!("restart at row {at_row}"));
     }
 }
@@ -434,7 +438,7 @@ fn learning_ends_at_the_same_time_with_and_without_a_restart_whatever_the_length
     let plan =
         plan(ModelSettings { verdict, ..daily }, &build(&training, Building { has_times: false, ..DAILY }));
     let whole = windows(&run(&plan, &production).1);
-    same(run_with_restart(&plan, &production, 5 * 144), whole, "restart on the sixth day");
+    same(run_with_restart(&plan, &production, 5 * 144).0, whole, "restart on the sixth day");
 }
 
 #[test]

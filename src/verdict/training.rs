@@ -128,8 +128,10 @@ impl Side<'_> {
                 }
                 next = panes.next();
             }
-            while let Some((_, pane)) = held.pop_front_if(|(start, _)| *start < window.start) {
-                let _ = sum.take_away(&pane);
+            while held.front().is_some_and(|(start, _)| *start < window.start) {
+                if let Some((_, pane)) = held.pop_front() {
+                    let _ = sum.take_away(&pane);
+                }
             }
             if sum.n() >= self.rows_min {
                 if self.segment.is_none() {
