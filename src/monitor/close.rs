@@ -11,7 +11,8 @@ use crate::event::{Span, Timestamp};
 use crate::incident::{Closing, Evidence, Status};
 use crate::summary::ModelSummary;
 use crate::verdict::{
-    self, Calibration, CellEvidence, Decided, Entry, Measure, OnlineFdr, UNCALIBRATED, Verdict, WindowSample,
+    self, Calibration, CellEvidence, Decided, Entry, Lowest, Measure, OnlineFdr, UNCALIBRATED, Verdict,
+    WindowSample,
     alpha_per_block, alpha_per_window, decide_by,
 };
 use crate::window::WindowId;
@@ -110,16 +111,12 @@ impl Model {
         };
         let in_incident = self.memory.incident.open().is_some();
         let outcome = self.memory.incident.step(&closing, &settings.incident);
-        let lowest = verdicts
-            .iter()
-            .zip(&ids)
-            .filter_map(|(verdict, id)| Some((verdict.ranked.as_ref()?.p_value, id.as_str())))
-            .min_by(|a, b| a.0.total_cmp(&b.0));
+        let lowest = Lowest::of(verdicts.iter().zip(ids.iter().map(String::as_str)));
         let entry = Entry {
             end: window.end,
             length: window.length,
             share: if verdicts.iter().any(|verdict| verdict.p_value.is_some()) { bars.share } else { 0.0 },
-            rank: lowest,
+            lowest: &lowest,
             opened: outcome.transitions.iter().any(|incident| incident.status == Status::Open),
             in_incident,
         };

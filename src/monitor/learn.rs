@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::{LearnedWindow, ModelPlan, Prepared};
 use crate::event::{Span, Timestamp};
 use crate::verdict::{
-    ByLength, COLLECTED_MAX, Calibration, CellEvidence, ReferenceWindow, Season, Source, Standing,
-    alpha_per_block, blocks_needed,
+    BLOCKS_MIN, ByLength, COLLECTED_MAX, Calibration, CellEvidence, ReferenceWindow, Season, Source,
+    Standing, UNCALIBRATED, alpha_per_block, blocks_needed,
 };
 use crate::window::WindowId;
 
@@ -30,8 +30,8 @@ impl Learned {
     /// Takes back what was learned before a restart.
     pub(super) fn recall(&mut self, learned: LearnedWindow) {
         self.start(&learned.baseline);
-        let start = learned.window.start;
-        self.from = Some(self.from.map_or(start, |from| from.min(start)));
+        // The first to close, as before the restart: a longer window that closed later may have begun earlier.
+        self.from.get_or_insert(learned.window.start);
         self.windows.entry(learned.length).or_default().push(learned.window);
     }
 
@@ -78,8 +78,9 @@ impl Learned {
             return;
         }
         let season = Season::named(plan.settings.verdict.season);
-        let windows = self.windows.get(&length).map_or(&[][..], Vec::as_slice);
-        let calibration = Calibration::new(windows, length, season, Source::Learned);
+        // They have served; the store keeps them for the next start.
+        let windows = self.windows.remove(&length).unwrap_or_default();
+        let calibration = Calibration::new(&windows, length, season, Source::Learned);
         self.calibrations.insert(length, calibration.map(Arc::new));
     }
 
@@ -99,6 +100,12 @@ impl Learned {
         let needed = blocks_needed(alpha, 0.0) as i64;
         let span = Span::from_micros(length.as_micros().saturating_mul(needed));
         let until = from + learn;
+        if self.calibrations.contains_key(&length) {
+            return Some(format!(
+                "what is usual was learned until {until}, from fewer than {BLOCKS_MIN} windows of {length} with \
+                 enough rows; learn longer, or build the baseline with a timestamp column; {UNCALIBRATED}"
+            ));
+        }
         Some(if span > learn {
             format!(
                 "learning what is usual until {until}, which is too short for this budget: windows of {length} need `learn = \"{}\"` or more",

@@ -111,10 +111,13 @@ impl Collected {
         for number in 1.. {
             text.clear();
             let mut limited = io::Read::take(&mut *input, LINE_BYTES_MAX as u64);
+            let wrong = |why: String| CollectedError::Line { line: number, why };
             if limited.read_until(b'\n', &mut text)? == 0 {
+                if number == 1 {
+                    return Err(wrong("the file is empty".to_owned()));
+                }
                 break;
             }
-            let wrong = |why: String| CollectedError::Line { line: number, why };
             if number == 1 {
                 let header: Header =
                     serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
@@ -159,6 +162,8 @@ mod tests {
         assert_eq!(Collected::read("credit", &mut file.as_slice()).expect("just written"), collected);
         let other = Collected::read("fraud", &mut file.as_slice()).expect_err("another model");
         assert!(other.to_string().contains("credit"));
+        let empty = Collected::read("credit", &mut &file[..0]).expect_err("cut to nothing");
+        assert!(empty.to_string().contains("the file is empty"), "{empty}");
         let cut = Collected::read("credit", &mut &file[..file.len() - 4]).expect_err("cut short");
         assert!(cut.to_string().contains("line 2"), "{cut}");
     }

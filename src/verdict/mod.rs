@@ -40,7 +40,7 @@ pub use calibrations::Calibrations;
 pub use collected::{ByLength, COLLECTED_MAX, Collected, CollectedError};
 pub use decide::{Decided, Measure, UNCALIBRATED, WindowSample, decide, decide_by};
 pub use evidence::{CellEvidence, Evidence, ReferenceWindow, alarming, width};
-pub use ledger::{AUDIT_LEVEL, AUDIT_RANK, Account, Audit, Entry, Ledger};
+pub use ledger::{AUDIT_LEVEL, AUDIT_RANK, Account, Audit, Entry, Ledger, Lowest};
 pub use online_fdr::OnlineFdr;
 pub use season::{Season, SeasonSetting, Seasonal};
 

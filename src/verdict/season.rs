@@ -341,4 +341,52 @@ mod tests {
         assert_eq!(Season::DAY_OF_WEEK.slots(), 7);
         assert_eq!(Season::HOUR_OF_WEEK.slot_of(start + WEEK + DAY), 34);
     }
+
+    /// One number an hour for so many days, with an effect of the day that is left in part the next day.
+    fn hourly(seed: u64, days: i64, phi: f64, night: f64) -> Vec<(Timestamp, f64, f64)> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut normal = || {
+            let mut sum = -6.0;
+            for _ in 0..12 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                sum += (state >> 11) as f64 / (1_u64 << 53) as f64;
+            }
+            sum
+        };
+        let mut effect = 0.0;
+        let mut scores = Vec::new();
+        for hour in 0..days * 24 {
+            if hour % 24 == 0 {
+                effect = phi * effect + (1.0 - phi * phi).sqrt() * normal();
+            }
+            let shift = if hour % 24 < 8 { night } else { 0.0 };
+            let score = shift + normal() + if phi > 0.0 { effect } else { 0.0 };
+            scores.push((Timestamp::default() + Span::from_secs(3_600 * hour), score, 100.0));
+        }
+        scores
+    }
+
+    #[test]
+    fn rows_without_a_season_seldom_seem_to_have_one() {
+        let mut found = BTreeMap::new();
+        for (phi, name) in [(0.0, "independent"), (0.5, "day effects")] {
+            for seed in 0..200 {
+                let scores = hourly(seed, 63, phi, 0.0);
+                for season in [Season::HOUR_OF_DAY, Season::DAY_OF_WEEK] {
+                    let is_found = season_p_value(&scores, season).is_some_and(|p| p < LEVEL);
+                    *found.entry((name, season.name())).or_insert(0) += u32::from(is_found);
+                }
+            }
+        }
+        // Two in two hundred are the test's level; seven or more come by chance one time in two hundred.
+        assert!(found.values().all(|count| *count <= 6), "{found:?}");
+    }
+
+    #[test]
+    fn nights_are_found_and_too_short_a_time_is_not_tested() {
+        let p = season_p_value(&hourly(1, 30, 0.5, -1.0), Season::HOUR_OF_DAY);
+        assert!(p.is_some_and(|p| p < 1e-6), "{p:?}");
+        assert_eq!(season_p_value(&hourly(1, 3, 0.0, -1.0), Season::HOUR_OF_DAY), None);
+        assert_eq!(season_p_value(&hourly(1, 22, 0.0, 0.0), Season::DAY_OF_WEEK), None, "three of six days");
+    }
 }
