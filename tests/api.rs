@@ -17,7 +17,7 @@ use driftline::serve::{
 };
 use driftline::store::{Options, Store};
 use driftline::verdict::blind_spots::{BlindSpot, RateChange};
-use driftline::verdict::{Budget, Entry, Ledger};
+use driftline::verdict::{Budget, Entry, Ledger, Lowest};
 use driftline::window::WindowSettings;
 use sample::{HOUR, at, dead_letter, full_commit, incident, notification, window};
 use serde_json::{Value, json};
@@ -125,7 +125,7 @@ fn budget() -> BudgetView {
         end: at(5),
         length: Span::from_secs(HOUR),
         share: 0.01,
-        rank: Some((0.4, "ab")),
+        lowest: &[Lowest { baseline: "ab", p_value: 0.4, effective: 30.0 }],
         opened: false,
         in_incident: false,
     };

@@ -185,6 +185,7 @@ fn settings(windows: &[(i64, i64)]) -> ModelSettings {
         },
         segments_max: 10,
         versions_max: 10,
+        early: driftline::quality::Settings { early: false, ..Default::default() },
         imported: None,
     }
 }
@@ -605,7 +606,6 @@ fn a_segment_that_training_never_saw_is_not_ranked() {
 }
 
 #[test]
-#[ignore = "unknown segments share the ranked windows' part of the budget evenly: to be mended in the split"]
 fn segments_that_training_never_told_apart_do_not_uncalibrate_the_whole() {
     let many = |row: &mut Row| {
         row.segment = ["a", "b", "c", "d", "e", "f", "g", "h"][(row.at / RESTLESS.every % 8) as usize];

@@ -245,13 +245,14 @@ impl Report<'_> {
             });
             let segment = verdict.segment.as_deref().map_or(String::new(), |segment| format!(" [{segment}]"));
             let text = format!(
-                "{} .. {} {:>5} {}{segment} n={:<7} {mark:<5} p={} {top}",
+                "{} .. {} {:>5} {}{segment} n={:<7} {mark:<5} p={} by {} {top}",
                 verdict.window_start,
                 verdict.window_end,
                 window.key.length.to_string(),
                 verdict.model,
                 verdict.n,
                 verdict.p_value.map_or("-".to_owned(), |p| format!("{p:.2e}")),
+                if verdict.calibrated { "rank" } else { "i.i.d. rule" },
             );
             return self.text(&text);
         }

@@ -1,7 +1,7 @@
 //! What happens when windows are complete: merge, test, decide, step the incident, drop what is done.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::learn::{Learned, shortage};
@@ -127,46 +127,38 @@ impl Model {
 
     /// How high each cell's bar is: its share of the budget, and what it is ranked among.
     ///
-    /// Versions, and segments that no reference window knows, share the window's part of the budget; the
-    /// ranked segments of a version are one, for they are ranked by their largest ratio together.
+    /// Versions share the window's part of the budget evenly. Where a version's windows are ranked, its segments
+    /// are one, for they are ranked by their largest ratio together; a tenth is kept for segments and tests
+    /// that no reference window knows. Cells with too few rows to be tested take no part.
     fn bars(&mut self, plan: &ModelPlan, window: WindowId, tested: &[(Cell, Merged)]) -> Bars {
         let settings = &plan.settings;
         let (budget, parts) = (settings.verdict.budget, settings.budget_parts());
         let share = alpha_per_window(budget, window.slide, parts);
         let block_share = alpha_per_block(budget, window.length, parts);
-        let mut found: BTreeMap<Option<String>, Result<Arc<Calibration>, String>> = BTreeMap::new();
+        let mut versions: BTreeMap<Option<String>, OfVersion> = BTreeMap::new();
         for (cell, merged) in tested {
-            if found.contains_key(&cell.version) {
-                continue;
+            if !versions.contains_key(&cell.version) {
+                if let Some(learned) = self.learned.get_mut(&cell.version) {
+                    learned.conclude(plan, window.length, window.end);
+                }
+                let version = cell.version.as_deref();
+                let usual = self.what_is_usual(plan, version, &merged.prepared, window.length);
+                versions.insert(cell.version.clone(), OfVersion { usual, cells: 0, has_gaps: false });
             }
-            if let Some(learned) = self.learned.get_mut(&cell.version) {
-                learned.conclude(plan, window.length, window.end);
+            if let Some(of) = versions.get_mut(&cell.version) {
+                let is_tested = merged.summary.n() >= settings.verdict.rows_min;
+                of.cells += u32::from(is_tested);
+                of.has_gaps |= is_tested && !of.covers(cell);
             }
-            let version = cell.version.as_deref();
-            let calibration = self.what_is_usual(plan, version, &merged.prepared, window.length);
-            found.insert(cell.version.clone(), calibration);
         }
-        let versions = found.len().max(1) as f64;
-        let covered = |cell: &Cell| match found.get(&cell.version) {
-            Some(Ok(calibration)) => {
-                calibration.covers(cell.segment.as_deref())
-                    && calibration.standing(block_share / versions).calibrated
-            }
-            _ => false,
-        };
-        let ranked: BTreeSet<&Option<String>> = tested
-            .iter()
-            .map(|(cell, _)| cell)
-            .filter(|cell| covered(cell))
-            .map(|cell| &cell.version)
-            .collect();
-        let alone = tested.iter().filter(|(cell, _)| !covered(cell)).count();
-        let sharing = (ranked.len() + alone).max(1) as f64;
+        let tested_versions = versions.values().filter(|of| of.cells > 0).count().max(1) as f64;
         let cells = tested
             .iter()
             .map(|(cell, merged)| {
-                let calibration = found.get(&cell.version).cloned();
-                let bar = Bar::new(cell, calibration, share / tested.len() as f64, block_share / sharing);
+                let bar = match versions.get(&cell.version) {
+                    Some(of) => Bar::new(cell, of, share / tested_versions, block_share / tested_versions),
+                    None => Bar::independent(share / tested_versions, UNCALIBRATED.to_owned()),
+                };
                 bar.with_void(self.memory.ledger.void(window.length, &merged.prepared.id))
             })
             .collect();
@@ -218,6 +210,11 @@ impl Model {
             versions.entry(&verdict.version).or_insert((prepared, Vec::new())).1.push(cell);
         }
         for (version, (prepared, cells)) in versions {
+            // Where versions share a baseline their number is up to the events.
+            let is_known = self.learned.contains_key(version);
+            if !is_known && self.learned.len() >= plan.settings.versions_max {
+                continue;
+            }
             let learned = self.learned.entry(version.clone()).or_default();
             commit.learned.extend(learned.learn(plan, prepared, window, &cells).map(|learned| {
                 LearnedWindow {
@@ -285,24 +282,46 @@ struct Bar {
     note: Option<String>,
 }
 
+/// What the cells of one version share.
+struct OfVersion {
+    usual: Result<Arc<Calibration>, String>,
+    /// Cells with rows enough to be tested.
+    cells: u32,
+    /// Whether one of them has no reference windows.
+    has_gaps: bool,
+}
+
+impl OfVersion {
+    fn covers(&self, cell: &Cell) -> bool {
+        self.usual.as_ref().is_ok_and(|usual| usual.covers(cell.segment.as_deref()))
+    }
+}
+
+/// The part of a ranked window's share that is kept for what reference windows do not know.
+const KEPT_FOR_GAPS: f64 = 0.1;
+
 impl Bar {
-    fn new(
-        cell: &Cell,
-        calibration: Option<Result<Arc<Calibration>, String>>,
-        alpha: f64,
-        block_alpha: f64,
-    ) -> Self {
-        let independent = |note: String| Self { alpha, ranking: None, note: Some(note) };
-        match calibration {
-            Some(Ok(calibration)) if calibration.covers(cell.segment.as_deref()) => {
-                let standing = calibration.standing(block_alpha);
-                let note = (!standing.calibrated).then(|| shortage(&standing, block_alpha));
-                Self { alpha, ranking: Some((calibration, block_alpha)), note }
-            }
-            Some(Ok(_)) => independent(format!("no reference window has this segment; {UNCALIBRATED}")),
-            Some(Err(why)) => independent(why),
-            None => independent(UNCALIBRATED.to_owned()),
+    /// The bar of a cell, from its version's shares of a window and of a block.
+    fn new(cell: &Cell, of: &OfVersion, share: f64, block_share: f64) -> Self {
+        let cells = f64::from(of.cells.max(1));
+        let usual = match &of.usual {
+            Ok(usual) => usual,
+            Err(why) => return Self::independent(share / cells, why.clone()),
+        };
+        let has_gaps = of.has_gaps || usual.has_gaps();
+        let block_alpha = if has_gaps { block_share * (1.0 - KEPT_FOR_GAPS) } else { block_share };
+        let standing = usual.standing(block_alpha);
+        let kept = if has_gaps { share * KEPT_FOR_GAPS / cells } else { 0.0 };
+        let alpha = if standing.calibrated { kept } else { share / cells };
+        if !of.covers(cell) {
+            return Self::independent(alpha, format!("no reference window has this segment; {UNCALIBRATED}"));
         }
+        let note = (!standing.calibrated).then(|| shortage(&standing, block_alpha));
+        Self { alpha, ranking: Some((Arc::clone(usual), block_alpha)), note }
+    }
+
+    fn independent(alpha: f64, note: String) -> Self {
+        Self { alpha, ranking: None, note: Some(note) }
     }
 
     /// The level of an online procedure. What it tests is the p-value for independent rows.
@@ -313,7 +332,7 @@ impl Bar {
             procedure.procedure().name,
             procedure.alpha()
         );
-        Self { alpha: procedure.level(), ranking: None, note: Some(note) }
+        Self::independent(procedure.level(), note)
     }
 
     fn with_void(self, void: Option<String>) -> Self {

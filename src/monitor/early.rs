@@ -233,7 +233,7 @@ impl Model {
             let in_incident = memory.incident.open().is_some();
             let outcome = memory.incident.step(&closing, &without_retraining);
             let opened = outcome.transitions.iter().any(|incident| incident.status == Status::Open);
-            let entry = Entry { end, length, share, rank: None, opened, in_incident };
+            let entry = Entry { end, length, share, lowest: &[], opened, in_incident };
             memory.ledger.enter(&entry, settings.verdict.budget);
             commit.transitions.extend(outcome.transitions);
             commit.outbox.extend(outcome.notifications);

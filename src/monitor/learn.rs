@@ -14,6 +14,9 @@ use crate::window::WindowId;
 /// All rows and so many segments are learned of each window; further segments are not ranked.
 const CELLS_MAX: usize = 20;
 
+/// Bytes of evidence that are learned of one version; further windows are not.
+const BYTES_MAX: usize = 64 << 20;
+
 /// What was learned of one version.
 #[derive(Debug, Default)]
 pub(super) struct Learned {
@@ -22,6 +25,8 @@ pub(super) struct Learned {
     /// The baseline they were compared with.
     baseline: String,
     windows: ByLength,
+    /// What they take, roughly.
+    bytes: usize,
     /// Once learning is over.
     calibrations: BTreeMap<Span, Option<Arc<Calibration>>>,
 }
@@ -32,6 +37,7 @@ impl Learned {
         self.start(&learned.baseline);
         // The first to close, as before the restart: a longer window that closed later may have begun earlier.
         self.from.get_or_insert(learned.window.start);
+        self.bytes += bytes(&learned.window);
         self.windows.entry(learned.length).or_default().push(learned.window);
     }
 
@@ -63,9 +69,10 @@ impl Learned {
         let cells = cells.iter().take(CELLS_MAX).cloned().collect();
         let learned = ReferenceWindow { start: window.start(), end: window.end, cells };
         let held = self.windows.entry(window.length).or_default();
-        if held.len() >= COLLECTED_MAX {
+        if held.len() >= COLLECTED_MAX || self.bytes >= BYTES_MAX {
             return None;
         }
+        self.bytes += bytes(&learned);
         held.push(learned.clone());
         Some(learned)
     }
@@ -117,6 +124,11 @@ impl Learned {
     }
 }
 
+fn bytes(window: &ReferenceWindow) -> usize {
+    let evidence: usize = window.cells.iter().map(|cell| cell.evidence.len()).sum();
+    evidence * size_of::<Option<crate::verdict::Evidence>>()
+}
+
 /// Whole days, rounded up, or the span itself if it is shorter.
 fn days(span: Span) -> Span {
     let day = Span::from_secs(86_400);
@@ -135,7 +147,7 @@ pub fn shortage(standing: &Standing, alpha: f64) -> String {
     format!(
         "the budget needs {needed:.0} reference windows of {block}, there are {blocks}, worth {effective:.1} \
          (lag-1 autocorrelation {autocorrelation:.2}); rows are taken as independent, and an alarm must also \
-         be above all of them; {} of reference rows would calibrate it",
+         be above all of them; {} of reference rows would calibrate it, or longer or fewer windows, or a larger budget",
         days(Span::from_micros(block.as_micros().saturating_mul(needed as i64)))
     )
 }

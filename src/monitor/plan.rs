@@ -95,9 +95,16 @@ impl Prepared {
     pub fn new(baseline: SharedBaseline, settings: &ModelSettings) -> Arc<Self> {
         let id = baseline.id.to_string();
         let mut calibrations = Calibrations::of_training(&baseline, &settings.windows, &settings.verdict);
-        if let Some(imported) = settings.imported.as_ref().and_then(|imported| imported.of(&id)) {
-            let season = Season::named(settings.verdict.season);
-            calibrations.fill(&baseline, imported, season, Source::Imported);
+        match settings.imported.as_ref().map(|imported| imported.of(&id)) {
+            Some(Some(imported)) => {
+                let season = Season::named(settings.verdict.season);
+                calibrations.fill(&baseline, imported, season, Source::Imported);
+            }
+            Some(None) => calibrations.explain(
+                "the file of reference windows holds none that were compared with this baseline: write it anew \
+                 with `driftline replay --reference-out`",
+            ),
+            None => {}
         }
         let shortest = quality::shortest(&settings.windows);
         let highest_rates = HighestRates::new(&baseline, shortest, settings.verdict.rows_min);

@@ -103,5 +103,5 @@ fn versions(plan: &ModelPlan, model: &Model) -> Vec<(Option<String>, Arc<Prepare
 
 /// What is said of a length that nothing is known of.
 pub(super) fn no_reference(why: &str) -> String {
-    format!("{why}; build the baseline with a timestamp column, or set `learn`; {UNCALIBRATED}")
+    format!("{why}; {UNCALIBRATED}")
 }

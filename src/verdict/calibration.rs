@@ -18,6 +18,10 @@
 //! - **Sizes.** Evidence grows with the number of rows. Where a window has more effective rows than the
 //!   median reference window, its evidence is reduced in proportion, as if it had as many: a training sample
 //!   of a hundredth of the traffic cannot say what is usual at full traffic. With fewer rows it stays as it is.
+//! - **Own median.** A reference window's evidence is divided by the median of the others, for a new window is
+//!   not in the median it is divided by either: with few windows it would rank too high.
+//! - **Gaps.** Where no reference window has evidence of a test (a new name among thousands of rare ones), or
+//!   knows a segment, a tenth of the share is kept for them by the rule for independent rows.
 //! - **Floor.** No median is taken below ln 2, that of independent rows: what never happens in the reference
 //!   (a wrong type) counts by its own law.
 //!
@@ -80,12 +84,14 @@ struct Typical {
 }
 
 /// Medians over the reference windows.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Usual {
     /// Of the evidence, at least [`INDEPENDENT`].
     surprise: f32,
     /// Of the effective numbers of rows.
     size: f32,
+    /// The scaled evidence, ascending; only while the reference windows themselves are ranked.
+    sorted: Vec<f32>,
 }
 
 impl Usual {
@@ -93,8 +99,21 @@ impl Usual {
         if evidence.size > size { evidence.surprise * (size / evidence.size) } else { evidence.surprise }
     }
 
-    fn ratio(self, evidence: Evidence) -> f64 {
+    fn ratio(&self, evidence: Evidence) -> f64 {
         f64::from(Self::scaled(evidence, self.size) / self.surprise)
+    }
+
+    /// The ratio of one of the reference windows itself, to the median of the others: a new window is not in
+    /// its own median either.
+    fn own_ratio(&self, evidence: Evidence) -> f64 {
+        let own = Self::scaled(evidence, self.size);
+        let place = self.sorted.partition_point(|one| *one < own);
+        let others = self.sorted.len().saturating_sub(1);
+        let at = |index: usize| self.sorted.get(if index < place { index } else { index + 1 }).copied();
+        let upper = at(others / 2).unwrap_or(own);
+        let lower = if others.is_multiple_of(2) { at((others / 2).saturating_sub(1)) } else { None };
+        let median = lower.map_or(upper, |lower| lower.midpoint(upper)).max(INDEPENDENT);
+        f64::from(own / median)
     }
 }
 
@@ -151,6 +170,7 @@ impl Calibration {
         if maxima.len() < BLOCKS_MIN {
             return None;
         }
+        calibration.forget_values();
         calibration.autocorrelation = autocorrelation(&maxima);
         maxima.sort_by(f64::total_cmp);
         calibration.maxima = maxima;
@@ -163,7 +183,8 @@ impl Calibration {
             let largest = window
                 .cells
                 .iter()
-                .filter_map(|cell| self.statistic(cell, window.start))
+                .flat_map(|cell| self.by_test(cell, window.start, Usual::own_ratio))
+                .flatten()
                 .fold(f64::NEG_INFINITY, f64::max);
             if largest.is_finite() {
                 let (held, count) = blocks.entry(block_of(window.end, self.block)).or_insert((largest, 0));
@@ -181,20 +202,38 @@ impl Calibration {
         self.typical.contains_key(&segment.map(str::to_owned))
     }
 
-    /// Evidence divided by what is usual, by column and test, for a window that starts at `start`.
+    /// Evidence divided by what is usual, by column and test, for a window that starts at `start`; `None` also
+    /// for a test that no reference window has evidence of.
     pub fn ratios(&self, cell: &CellEvidence, start: Timestamp) -> Vec<Option<f64>> {
+        self.by_test(cell, start, Usual::ratio)
+    }
+
+    fn by_test(
+        &self,
+        cell: &CellEvidence,
+        start: Timestamp,
+        ratio: fn(&Usual, Evidence) -> f64,
+    ) -> Vec<Option<f64>> {
         let Some(typical) = self.typical.get(&cell.segment) else { return vec![None; cell.evidence.len()] };
         let slot = self.season.and_then(|season| typical.slots.get(&season.slot_of(start)));
-        let ratio =
-            |(index, evidence): (usize, &Option<Evidence>)| {
-                let evidence = (*evidence)?;
-                let usual = slot.and_then(|slot| *slot.get(index)?).or(*typical.always.get(index)?);
-                Some(usual.map_or_else(
-                    || f64::from(evidence.surprise / INDEPENDENT),
-                    |usual| usual.ratio(evidence),
-                ))
-            };
-        cell.evidence.iter().enumerate().map(ratio).collect()
+        let of = |(index, evidence): (usize, &Option<Evidence>)| {
+            let in_slot = slot.and_then(|slot| slot.get(index)?.as_ref());
+            let usual = in_slot.or(typical.always.get(index)?.as_ref())?;
+            evidence.map(|evidence| ratio(usual, evidence))
+        };
+        cell.evidence.iter().enumerate().map(of).collect()
+    }
+
+    /// Whether there are tests that no reference window of all rows has evidence of.
+    pub fn has_gaps(&self) -> bool {
+        self.typical.get(&None).is_some_and(|typical| typical.always.iter().any(Option::is_none))
+    }
+
+    fn forget_values(&mut self) {
+        for typical in self.typical.values_mut() {
+            let all = typical.always.iter_mut().chain(typical.slots.values_mut().flatten());
+            all.flatten().for_each(|usual| usual.sorted = Vec::new());
+        }
     }
 
     /// The largest ratio of a window and segment; `None` when nothing could be tested.
@@ -241,7 +280,7 @@ impl Calibration {
     /// For each column and test of a segment, what evidence of `rows` effective rows must reach to pass a
     /// ratio; `None` where reference windows say nothing.
     pub fn needed(&self, segment: Option<&str>, index: usize, size: f64, ratio: f64) -> Option<f64> {
-        let usual = (*self.typical.get(&segment.map(str::to_owned))?.always.get(index)?)?;
+        let usual = self.typical.get(&segment.map(str::to_owned))?.always.get(index)?.as_ref()?;
         Some(ratio * f64::from(usual.surprise) * (size / f64::from(usual.size)).max(1.0))
     }
 }
@@ -282,8 +321,10 @@ fn usual(cells: &[&CellEvidence]) -> Vec<Option<Usual>> {
     let of = |index: usize| {
         let evidence: Vec<Evidence> = cells.iter().filter_map(|cell| *cell.evidence.get(index)?).collect();
         let size = median(evidence.iter().map(|one| one.size).collect())?;
-        let surprise = median(evidence.iter().map(|one| Usual::scaled(*one, size)).collect())?;
-        Some(Usual { surprise: surprise.max(INDEPENDENT), size })
+        let mut sorted: Vec<f32> = evidence.iter().map(|one| Usual::scaled(*one, size)).collect();
+        sorted.sort_by(f32::total_cmp);
+        let surprise = median(sorted.clone())?;
+        Some(Usual { surprise: surprise.max(INDEPENDENT), size, sorted })
     };
     (0..width).map(of).collect()
 }
@@ -337,7 +378,8 @@ mod tests {
         let calibration = Calibration::new(&windows, DAY, None, Source::Training).expect("enough blocks");
         let standing = Calibration { autocorrelation: 0.0, ..calibration.clone() }.standing(0.033);
         assert_eq!((standing.blocks, standing.k, standing.calibrated), (99, 3, true));
-        let median = 51.0;
+        // The median of the others.
+        let median = 50.5;
         assert!((standing.threshold - 98.0 / median).abs() < 1e-6, "{standing:?}");
         assert!((calibration.rank(1e9) - 0.01).abs() < 1e-12);
         assert!((calibration.rank(0.0) - 1.0).abs() < 1e-12);

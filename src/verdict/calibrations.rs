@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::calibration::{Calibration, Source};
 use super::evidence::{ReferenceWindow, width};
 use super::season::{self, Season, Seasonal};
-use super::training::reference_windows;
+use super::training::{reference_windows, windows_max};
 use super::{BLOCKS_MIN, ByLength, Settings};
 use crate::baseline::Baseline;
 use crate::event::{Span, Timestamp};
@@ -25,19 +25,38 @@ impl Calibrations {
     /// From the training rows' own timestamps.
     pub fn of_training(baseline: &Baseline, windows: &window::Settings, settings: &Settings) -> Self {
         let (seasonal, season_note) = season::choose(baseline, settings.season);
+        let most = windows_max(baseline, windows.windows.len());
         let of_length = |window: &window::WindowSettings| {
-            let found =
-                reference_windows(baseline, *window, windows.offset, seasonal.as_ref(), settings.rows_min);
+            let found = reference_windows(
+                baseline,
+                *window,
+                windows.offset,
+                seasonal.as_ref(),
+                settings.rows_min,
+                most,
+            );
             let calibration = found.and_then(|found| {
                 let made = Calibration::new(&found, window.length, None, Source::Training);
                 made.map(Arc::new).ok_or_else(|| {
-                    format!("the training rows make fewer than {BLOCKS_MIN} windows of {}", window.length)
+                    format!(
+                        "the training rows make fewer than {BLOCKS_MIN} windows of {}: give it longer ones, or set `learn`",
+                        window.length
+                    )
                 })
             });
             (window.length, calibration)
         };
         let lengths = windows.windows.iter().map(of_length).collect();
         Self { seasonal, season_note, lengths }
+    }
+
+    /// Says why reference windows from elsewhere do not serve, for the lengths that have none.
+    pub fn explain(&mut self, why: &str) {
+        for held in self.lengths.values_mut() {
+            if let Err(reason) = held {
+                *reason = why.to_owned();
+            }
+        }
     }
 
     /// Takes reference windows from elsewhere for the lengths that the training rows gave none for.

@@ -38,7 +38,8 @@ pub struct WindowSample<'a> {
 pub struct Measure<'a> {
     /// The training rows it is compared with, if not all: those of its segment or its season.
     pub reference: Option<&'a ModelSummary>,
-    /// Its share of the budget where rows are taken as independent.
+    /// Its share of the budget where rows are taken as independent: all of it without `ranking`; with it, for
+    /// the tests that no reference window has evidence of.
     pub alpha: f64,
     /// The reference windows it is ranked among, and its block's share of the budget.
     pub ranking: Option<(&'a Calibration, f64)>,
@@ -71,6 +72,8 @@ struct Judged {
     p_above_floor: Option<f64>,
     /// Largest ratio to what is usual, over tests whose effect reaches its floor.
     ratio_above_floor: Option<f64>,
+    /// Smallest p-value times the number of tests, over tests above their floor that cannot be ranked.
+    p_unranked: Option<f64>,
     tests: usize,
 }
 
@@ -126,7 +129,8 @@ pub fn decide_by(
         b.alarm.cmp(&a.alarm).then(b.moved.total_cmp(&a.moved)).then_with(|| a.name.cmp(&b.name))
     });
     let calibrated = says.calibrated && measure.note.is_none();
-    let note = measure.note.unwrap_or(UNCALIBRATED);
+    let too_few = (!enough).then(|| format!("{n} rows: windows with fewer than {} are not tested", settings.rows_min));
+    let note = too_few.as_deref().or(measure.note).unwrap_or(UNCALIBRATED);
     let verdict = Verdict {
         model: sample.model.to_owned(),
         version: sample.version.map(str::to_owned),
@@ -153,6 +157,7 @@ struct Says {
     calibrated: bool,
     p_value: Option<f64>,
     alpha: f64,
+    alpha_unranked: f64,
     columns: f64,
     ranked: Option<Ranked>,
 }
@@ -173,6 +178,7 @@ impl Says {
                 calibrated: false,
                 p_value: p_independent,
                 alpha,
+                alpha_unranked: alpha,
                 columns,
                 ranked: None,
             };
@@ -181,13 +187,16 @@ impl Says {
         let is_above = largest.is_some_and(|largest| largest > standing.threshold);
         let is_common = ranked.p_value > clear_level(ranked.alpha);
         let calibrated = standing.calibrated;
-        let alarm = is_above && (calibrated || independent_alarm);
+        let p_unranked = smallest(&mut judged.iter().filter_map(|one| one.p_unranked)) * columns;
+        let unranked_alarm = enough && p_unranked <= alpha;
+        let alarm = is_above && (calibrated || independent_alarm) || unranked_alarm;
         Self {
             alarm,
             quiet: !alarm && (is_common || (!calibrated && independent_quiet)),
             calibrated,
             p_value: if calibrated { Some(ranked.p_value) } else { p_independent },
             alpha: if calibrated { ranked.alpha } else { alpha },
+            alpha_unranked: alpha,
             columns,
             ranked: Some(ranked),
         }
@@ -211,6 +220,12 @@ fn rank(
             .map(|(evidence, ratio)| (ratio, evidence.is_some_and(|(_, above)| above)))
             .collect();
         column.verdict.ratio = largest(&mut its.iter().filter_map(|(ratio, _)| *ratio));
+        let tests = column.tests as f64;
+        let unranked = column.evidence.iter().zip(&its).filter_map(|(evidence, (ratio, above))| {
+            let (evidence, _) = (*evidence).filter(|_| ratio.is_none() && *above)?;
+            Some((tests * (-f64::from(evidence.surprise)).exp()).min(1.0))
+        });
+        column.p_unranked = unranked.min_by(f64::total_cmp);
         let above = its.iter().filter(|(_, above)| *above);
         column.ratio_above_floor = largest(&mut above.filter_map(|(ratio, _)| *ratio));
     }
@@ -273,7 +288,7 @@ fn judge(column: &Column, reference: &ColumnSummary, current: &ColumnSummary, fl
         current_n: current.values(),
         tests: results,
     };
-    Judged { verdict, evidence, p_above_floor, ratio_above_floor: None, tests }
+    Judged { verdict, evidence, p_above_floor, ratio_above_floor: None, p_unranked: None, tests }
 }
 
 /// Whether a test could have had a small p-value, given how often its event happened in both samples together.
@@ -315,9 +330,12 @@ fn mark_moved(judged: &mut [Judged], says: &Says) {
     let threshold = says.ranked.as_ref().filter(|_| says.calibrated).map(|ranked| ranked.standing.threshold);
     let p_of = |one: &Judged| match threshold {
         Some(threshold) => {
-            let ratio = one.ratio_above_floor?;
-            let p = (one.tests as f64 * (-ratio).exp2()).min(1.0);
-            Some((p, ratio > threshold))
+            let ratio = one.ratio_above_floor;
+            let by_ratio = ratio.map(|ratio| (one.tests as f64 * (-ratio).exp2()).min(1.0));
+            let p = [by_ratio, one.p_unranked].into_iter().flatten().min_by(f64::total_cmp)?;
+            let alone = ratio.is_some_and(|ratio| ratio > threshold)
+                || one.p_unranked.is_some_and(|p| p * says.columns <= says.alpha_unranked);
+            Some((p, alone))
         }
         None => one.p_above_floor.map(|p| (p, p * says.columns <= says.alpha)),
     };

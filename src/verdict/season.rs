@@ -99,7 +99,7 @@ impl Season {
     }
 
     /// The slots that a stretch of time touches, each once.
-    fn touched(self, start: Timestamp, end: Timestamp) -> BTreeSet<usize> {
+    pub(super) fn touched(self, start: Timestamp, end: Timestamp) -> BTreeSet<usize> {
         let mut slots = BTreeSet::new();
         let mut at = start.floor_to(self.slot, Span::ZERO);
         while at < end && slots.len() < self.slots() {

@@ -1,7 +1,7 @@
 //! Reference windows from the training rows: each compared with all the others.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::evidence::{CellEvidence, Evidence, ReferenceWindow, alarming};
 use super::season::Seasonal;
@@ -11,8 +11,18 @@ use crate::event::{Span, Timestamp};
 use crate::summary::{Categories, ColumnSummary, ModelSummary, Shape};
 use crate::window::WindowSettings;
 
-/// Most reference windows of one length, the latest ones: scoring them is work at every start.
-const WINDOWS_MAX: usize = 4_096;
+/// Most reference windows of one length, the latest ones.
+const WINDOWS_MAX: usize = 10_000;
+
+/// Columns times segments times windows that are scored at a start, over all lengths: some twenty seconds of
+/// work. Models with more columns have fewer reference windows.
+const WORK_MAX: usize = 2_000_000;
+
+/// Most reference windows of each of so many lengths.
+pub(super) fn windows_max(baseline: &Baseline, lengths: usize) -> usize {
+    let width = baseline.columns.len() * (1 + baseline.segments.len()) * lengths;
+    (WORK_MAX / width.max(1)).min(WINDOWS_MAX)
+}
 
 /// Cuts the training rows into windows as production is cut, and scores each against the rest.
 ///
@@ -27,11 +37,14 @@ pub(super) fn reference_windows(
     offset: Span,
     seasonal: Option<&Seasonal>,
     rows_min: u64,
+    windows_max: usize,
 ) -> Result<Vec<ReferenceWindow>, String> {
     let reference = baseline.reference.as_ref().filter(|reference| !reference.panes.is_empty());
-    let reference = reference.ok_or("the baseline was built without a timestamp column")?;
+    let reference = reference.ok_or(
+        "the baseline was built without a timestamp column: name one (`training.timestamp`), or set `learn`",
+    )?;
     let step = step(reference, window, offset)?;
-    let ends = ends(reference, window.length, step, offset);
+    let ends = ends(reference, window.length, step, offset, windows_max);
     let mut windows: Vec<Cut> = ends
         .into_iter()
         .map(|end| ReferenceWindow { start: end - window.length, end, cells: Vec::new() })
@@ -80,14 +93,20 @@ fn step(reference: &Reference, window: WindowSettings, offset: Span) -> Result<S
 /// The ends of the latest windows that hold a pane, ascending: those that lie within the training rows' time.
 ///
 /// Goes from pane to pane, for a single row of another century must not make millions of empty windows.
-fn ends(reference: &Reference, length: Span, step: Span, offset: Span) -> Vec<Timestamp> {
+fn ends(
+    reference: &Reference,
+    length: Span,
+    step: Span,
+    offset: Span,
+    windows_max: usize,
+) -> Vec<Timestamp> {
     let (Some((first, _)), Some((last, _))) = (reference.panes.first(), reference.panes.last()) else {
         return Vec::new();
     };
     let mut ends: BTreeSet<Timestamp> = BTreeSet::new();
     for (start, _) in reference.panes.iter().rev() {
         // Those from here on are earlier than all that are held.
-        if ends.len() >= WINDOWS_MAX && ends.first().is_some_and(|least| *least > *start + length) {
+        if ends.len() >= windows_max && ends.first().is_some_and(|least| *least > *start + length) {
             break;
         }
         let latest = (*start + length).floor_to(step, offset);
@@ -96,7 +115,7 @@ fn ends(reference: &Reference, length: Span, step: Span, offset: Span) -> Vec<Ti
         let holding = holding.take_while(|end| *end > *start && begin(end) >= *first);
         ends.extend(holding.filter(|end| *end <= *last + reference.pane));
     }
-    let surplus = ends.len().saturating_sub(WINDOWS_MAX);
+    let surplus = ends.len().saturating_sub(windows_max);
     ends.into_iter().skip(surplus).collect()
 }
 
@@ -120,6 +139,8 @@ impl Side<'_> {
     ) {
         let mut held: VecDeque<(Timestamp, Cow<'p, ModelSummary>)> = VecDeque::new();
         let mut sum = self.baseline.empty_summary();
+        // Windows come round to the same slots: each profile is added up once.
+        let mut profiles: BTreeMap<Vec<usize>, Option<ModelSummary>> = BTreeMap::new();
         let mut next = panes.next();
         for Cut { window, new_names } in windows {
             while let Some((start, pane)) = next.take_if(|(start, _)| *start < window.end) {
@@ -138,7 +159,12 @@ impl Side<'_> {
                 if self.segment.is_none() {
                     *new_names = self.new_names(&sum);
                 }
-                let evidence = self.evidence(&sum, (window.start, window.end), new_names);
+                let profile = self.seasonal.and_then(|seasonal| {
+                    let slots = seasonal.season().touched(window.start, window.end).into_iter().collect();
+                    let made = || seasonal.profile(self.segment, window.start, window.end);
+                    profiles.entry(slots).or_insert_with(made).as_ref()
+                });
+                let evidence = self.evidence(&sum, (window.start, window.end), new_names, profile);
                 window.cells.push(CellEvidence { segment: self.segment.map(str::to_owned), evidence });
             }
         }
@@ -164,9 +190,9 @@ impl Side<'_> {
         window: &ModelSummary,
         (start, end): (Timestamp, Timestamp),
         new_names: &[(usize, usize)],
+        profile: Option<&ModelSummary>,
     ) -> Vec<Option<Evidence>> {
-        let profile = self.seasonal.and_then(|seasonal| seasonal.profile(self.segment, start, end));
-        let total = profile.as_ref().or(self.total);
+        let total = profile.or(self.total);
         let mut evidence = Vec::new();
         for (index, (column, current)) in self.baseline.columns.iter().zip(&window.columns).enumerate() {
             let mut rest = match total {
@@ -320,7 +346,7 @@ mod tests {
     }
 
     fn cut(baseline: &Baseline, window: WindowSettings, offset: i64) -> Result<Vec<ReferenceWindow>, String> {
-        reference_windows(baseline, window, span(offset), None, ROWS_MIN)
+        reference_windows(baseline, window, span(offset), None, ROWS_MIN, WINDOWS_MAX)
     }
 
     /// Evidence of the rows in a stretch against all others, counted anew: what lies beyond all others is put
@@ -356,7 +382,7 @@ mod tests {
         let reference = count_table(&table(&rest), shapes.to_vec()).expect("counts").columns;
         let mut evidence = Vec::new();
         for ((column, current), reference) in baseline.columns.iter().zip(&current).zip(&reference) {
-            let pair = Pair { shape: &column.shape, reference, current };
+            let pair = Pair::new(&column.shape, reference, current);
             evidence.extend(
                 alarming(column).map(|test| (test.score)(&pair).ok().as_ref().and_then(Evidence::of)),
             );
@@ -407,7 +433,7 @@ mod tests {
         let expected: Vec<i64> = (0..144).filter(|hour| hour % 7 != 0 && !(72..120).contains(hour)).collect();
         assert_eq!(hours, expected);
         assert!(windows.iter().all(|window| window.cells.len() == 3), "all rows and two segments");
-        let few = reference_windows(&baseline, tumbling(HOUR), Span::ZERO, None, 21).expect("windows");
+        let few = reference_windows(&baseline, tumbling(HOUR), Span::ZERO, None, 21, WINDOWS_MAX).expect("windows");
         assert!(few.is_empty());
     }
 
