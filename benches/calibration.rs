@@ -337,10 +337,8 @@ fn live(mut life: Life, seasonal: bool, days: usize, counted: &mut Counted) {
         let start = day_start(life.today());
         for (counted, rules) in counted.rank.iter_mut().zip(&mut rank) {
             for ((counted, rule), model) in counted.iter_mut().zip(rules).zip(&models) {
-                let mut alarms =
-                    windows.iter().map(|summary| rule.alarms(&Window { model, start, summary, measures: &[] }));
-                let (quiet, shifted) = (alarms.next().unwrap_or(0), alarms.next().unwrap_or(0));
-                drop(alarms);
+                let mut alarms = |summary| rule.alarms(&Window { model, start, summary, measures: &[] });
+                let [quiet, shifted] = [0, 1].map(|which| alarms(&windows[which]));
                 counted.quiet.add(quiet);
                 counted.shifted.add(shifted);
                 if rule.bears_budget() {
@@ -437,7 +435,7 @@ fn quiet_months(
 }
 
 fn print_compare() {
-    const MODELS: u64 = 11;
+    const MODELS: u64 = 20;
     const DAYS_MAX: usize = 14;
     let changes = [
         ("one feature + .2 sd", Change::OneMean(0.2)),
