@@ -1,16 +1,19 @@
 //! False alarms, power and delay in simulated worlds, beside the figures of the design and the peers' rules.
 //!
 //! `cargo bench --bench calibration -- [section ...]`, by default all: power, null-200, null-1000, null-5000,
-//! null-50000, chunks, worlds, scales, compare. Prints the tables of `src/verdict/figures.md`; the seeds are fixed, so a run prints the same on every machine.
+//! null-50000, chunks, worlds, ranks, scales, compare. Prints the tables of `src/verdict/figures.md`; the seeds
+//! are fixed, so a run prints the same on every machine.
 
 #[path = "../tests/calibration/mod.rs"]
 mod kit;
 
 use std::time::Instant;
 
+use driftline::verdict::SeasonSetting;
 use kit::SEED;
 use kit::interval::clopper_pearson;
 use kit::power::{REFERENCE_ROWS, one_feature, power};
+use kit::production::Production;
 use kit::random::Random;
 use kit::rank::{RULES, median};
 use kit::rules::{
@@ -19,12 +22,12 @@ use kit::rules::{
 };
 use kit::scales::{self, LENGTHS, Watched};
 use kit::stream::{Change, Life, Plan, Tally, delays, mixed, normals, watch};
-use kit::world::{PERSISTENT, SEASONAL, STILL, State, USUAL, WANDERING, Weather, day_start};
+use kit::world::{PERSISTENT, SEASONAL, STILL, State, USUAL, WANDERING, Weather, day_start, features};
 
 fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let sections: [(&str, fn()); 9] = [
+    let sections: [(&str, fn()); 10] = [
         ("power", print_power),
         ("null-200", || print_null(0)),
         ("null-1000", || print_null(1)),
@@ -32,6 +35,7 @@ fn main() {
         ("null-50000", || print_null(3)),
         ("chunks", print_chunks),
         ("worlds", print_worlds),
+        ("ranks", print_ranks),
         ("scales", print_scales),
         ("compare", print_compare),
     ];
@@ -349,6 +353,56 @@ fn live(mut life: Life, seasonal: bool, days: usize, counted: &mut Counted) {
         if day < 30 {
             let alarms = life.judge(&windows[0], &mut independent);
             counted.independent.iter_mut().zip(alarms).for_each(|(tally, alarms)| tally.add(alarms));
+        }
+    }
+}
+
+/// p-values by rank that are counted on days without drift.
+const RANKS: [f64; 4] = [0.05, 0.1, 0.2, 0.5];
+
+fn print_ranks() {
+    const MODELS: u64 = 60;
+    const DAYS: usize = 40;
+    println!(
+        "\n### The rank of quiet days, n = 1,000 a day: {MODELS} models of 20 normal features, {DAYS} days each\n"
+    );
+    println!("Shares of days: found, and what ranks promise.\n");
+    head(&["world", "R", "alarms per 30 d (95 %)", "promised", "p <= .05", "p <= .1", "p <= .2", "p <= .5"]);
+    let worlds = [
+        (STILL, SeasonSetting::None),
+        (WANDERING, SeasonSetting::None),
+        (SEASONAL, SeasonSetting::DayOfWeek),
+    ];
+    for (weather, season) in worlds {
+        for windows in [60, 90, 180] {
+            let plan = Plan { laws: features(20, 0, 0), weather, rows: 1_000, reference_days: windows };
+            let trained = plan.train(&mut Random::new(SEED, 77));
+            let (mut alarms, mut promised, mut below) = (Tally::default(), 0.0, [0_u64; RANKS.len()]);
+            for number in 0..MODELS {
+                let stream = 900_000 + 1_000 * windows as u64 + number;
+                let mut life = plan.start(&trained, Random::new(SEED, stream));
+                let rule = Production::fit(&life.model, season);
+                let k = rule.standing().map_or(0, |standing| standing.k);
+                promised += k.max(1) as f64 / (windows + 1) as f64 / MODELS as f64;
+                for _ in 0..DAYS {
+                    let (summary, start) = (life.next_day(Change::Nothing), day_start(life.today()));
+                    let window = Window { model: &life.model, start, summary: &summary, measures: &[] };
+                    let verdict = rule.verdict(&window);
+                    alarms.add(usize::from(verdict.alarm));
+                    let p = verdict.ranked.map_or(1.0, |ranked| ranked.p_value);
+                    below.iter_mut().zip(RANKS).for_each(|(below, level)| *below += u64::from(p <= level));
+                }
+            }
+            let (low, high) = clopper_pearson(alarms.alarm_days, alarms.days, 0.95);
+            let shares = below.iter().zip(RANKS).map(|(below, level)| {
+                let due = (level * (windows + 1) as f64).floor() / (windows + 1) as f64;
+                format!("{:.3} / {due:.3}", *below as f64 / alarms.days as f64)
+            });
+            let found = format!("{:.2} ({:.2} to {:.2})", alarms.per_month(), 30.0 * low, 30.0 * high);
+            let name = weather.name.to_owned();
+            row([name, windows.to_string(), found, format!("{:.2}", 30.0 * promised)]
+                .into_iter()
+                .chain(shares));
         }
     }
 }

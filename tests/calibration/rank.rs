@@ -1,5 +1,6 @@
 //! Rules that rest on reference windows: the service's, and a plain form of it to hold the published figures
-//! against, in which a window alarms when its largest normalised distance exceeds the k-th largest of the reference windows.
+//! against, in which a window alarms when its largest normalised distance exceeds the k-th largest of the
+//! reference windows.
 
 use driftline::drift::ks;
 use driftline::event::Timestamp;
