@@ -1,16 +1,19 @@
 //! False alarms, power and delay in simulated worlds, beside the figures of the design and the peers' rules.
 //!
 //! `cargo bench --bench calibration -- [section ...]`, by default all: power, null-200, null-1000, null-5000,
-//! null-50000, chunks, worlds, scales, compare. Prints the tables of `src/verdict/figures.md`; the seeds are fixed, so a run prints the same on every machine.
+//! null-50000, chunks, worlds, ranks, scales, compare. Prints the tables of `src/verdict/figures.md`; the seeds
+//! are fixed, so a run prints the same on every machine.
 
 #[path = "../tests/calibration/mod.rs"]
 mod kit;
 
 use std::time::Instant;
 
+use driftline::verdict::SeasonSetting;
 use kit::SEED;
 use kit::interval::clopper_pearson;
 use kit::power::{REFERENCE_ROWS, one_feature, power};
+use kit::production::Production;
 use kit::random::Random;
 use kit::rank::{RULES, median};
 use kit::rules::{
@@ -19,12 +22,12 @@ use kit::rules::{
 };
 use kit::scales::{self, LENGTHS, Watched};
 use kit::stream::{Change, Life, Plan, Tally, delays, mixed, normals, watch};
-use kit::world::{PERSISTENT, SEASONAL, STILL, State, USUAL, WANDERING, Weather, day_start};
+use kit::world::{PERSISTENT, SEASONAL, STILL, State, USUAL, WANDERING, Weather, day_start, features};
 
 fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let sections: [(&str, fn()); 9] = [
+    let sections: [(&str, fn()); 10] = [
         ("power", print_power),
         ("null-200", || print_null(0)),
         ("null-1000", || print_null(1)),
@@ -32,6 +35,7 @@ fn main() {
         ("null-50000", || print_null(3)),
         ("chunks", print_chunks),
         ("worlds", print_worlds),
+        ("ranks", print_ranks),
         ("scales", print_scales),
         ("compare", print_compare),
     ];
@@ -225,11 +229,15 @@ struct Counted {
 struct Ranked {
     quiet: Tally,
     shifted: Tally,
+    /// The quiet days of models whose reference windows bear the budget.
+    promised: Tally,
     bears_budget: u64,
+    /// The sum of what their reference windows are worth.
+    effective: f64,
 }
 
 fn print_worlds() {
-    const MODELS: u64 = 12;
+    const MODELS: u64 = 8;
     const DAYS: usize = 90;
     println!("\n### Worlds that move, n = 5,000 a day: {MODELS} models of 100 normal features\n");
     println!("Alarms per 30 days when nothing has happened, over 30 days a model:\n");
@@ -242,6 +250,7 @@ fn print_worlds() {
         "Driftline, i.i.d. rule: windows (share of days)",
     ]);
     let mut lines = vec![Vec::new(); RULES.len()];
+    let mut promises = vec![Vec::new(); RULES.len()];
     for (number, world) in WORLDS.iter().enumerate() {
         let plan = Plan { laws: normals(), weather: world.weather, rows: 5_000, reference_days: 0 };
         let trained = plan.train(&mut Random::new(SEED, 18));
@@ -261,13 +270,15 @@ fn print_worlds() {
             known_rule,
             rate(&ours),
         ]);
-        for (lines, ranked) in lines.iter_mut().zip(&counted.rank) {
+        for ((lines, promises), ranked) in lines.iter_mut().zip(&mut promises).zip(&counted.rank) {
             let cells = ranked.iter().zip(world.rank);
-            let cells = cells.flat_map(|(ranked, known)| [ranked_cell(ranked, MODELS), known.to_owned()]);
+            let cells = cells.flat_map(|(ranked, known)| [ranked_cell(ranked), known.to_owned()]);
             lines.push([name.clone()].into_iter().chain(cells).collect::<Vec<_>>());
+            let cells = ranked.iter().map(|ranked| promise_cell(ranked, MODELS));
+            promises.push([name.clone()].into_iter().chain(cells).collect::<Vec<_>>());
         }
     }
-    for (rule, lines) in RULES.iter().zip(lines) {
+    for ((rule, lines), promises) in RULES.iter().zip(lines).zip(promises) {
         println!(
             "\nThe {}, {DAYS} days a model: alarm days per 30 days (95 %) / power for one feature shifted .2 sd \
              for one day:\n",
@@ -275,19 +286,37 @@ fn print_worlds() {
         );
         head(&["world", "R = 60", "published", "90", "published", "180", "published", "365", "published"]);
         lines.into_iter().for_each(row);
+        println!(
+            "\nThe {}: in how many of {MODELS} models the promise is made, the mean R_eff, and alarm days per 30 \
+             days of these models (95 %):\n",
+            rule.flat.name
+        );
+        head(&["world", "R = 60", "90", "180", "365"]);
+        promises.into_iter().for_each(row);
     }
 }
 
-fn ranked_cell(ranked: &Ranked, models: u64) -> String {
-    let Ranked { quiet, shifted, bears_budget } = ranked;
+fn ranked_cell(ranked: &Ranked) -> String {
+    let Ranked { quiet, shifted, .. } = ranked;
     let (low, high) = clopper_pearson(quiet.alarm_days, quiet.days, 0.95);
     format!(
-        "{:.2} ({:.2} to {:.2}) / {:.2}; k ≥ 1 in {bears_budget} of {models}",
+        "{:.2} ({:.2} to {:.2}) / {:.2}",
         quiet.per_month(),
         30.0 * low,
         30.0 * high,
         shifted.share_of_days(),
     )
+}
+
+fn promise_cell(ranked: &Ranked, models: u64) -> String {
+    let Ranked { promised, bears_budget, effective, .. } = ranked;
+    let (low, high) = clopper_pearson(promised.alarm_days, promised.days, 0.95);
+    let alarms = if promised.days > 0 {
+        format!("; {:.2} ({:.2} to {:.2})", promised.per_month(), 30.0 * low, 30.0 * high)
+    } else {
+        String::new()
+    };
+    format!("{bears_budget}, {:.0}{alarms}", effective / models as f64)
 }
 
 /// A year of reference, then days that are judged as they are and with one feature shifted.
@@ -303,6 +332,7 @@ fn live(mut life: Life, seasonal: bool, days: usize, counted: &mut Counted) {
     });
     for (counted, rule) in counted.rank.iter_mut().flatten().zip(rank.iter().flatten()) {
         counted.bears_budget += u64::from(rule.bears_budget());
+        counted.effective += rule.effective().unwrap_or(0.0);
     }
     life.model = models[1].clone();
     let mut independent = [KS_05, ALPHA_RATE, INDEPENDENT].map(|entry| (entry.fit)(&life.model));
@@ -311,14 +341,68 @@ fn live(mut life: Life, seasonal: bool, days: usize, counted: &mut Counted) {
         let start = day_start(life.today());
         for (counted, rules) in counted.rank.iter_mut().zip(&mut rank) {
             for ((counted, rule), model) in counted.iter_mut().zip(rules).zip(&models) {
-                for (tally, summary) in [&mut counted.quiet, &mut counted.shifted].into_iter().zip(&windows) {
-                    tally.add(rule.alarms(&Window { model, start, summary, measures: &[] }));
+                let mut alarms = |summary| rule.alarms(&Window { model, start, summary, measures: &[] });
+                let [quiet, shifted] = [0, 1].map(|which| alarms(&windows[which]));
+                counted.quiet.add(quiet);
+                counted.shifted.add(shifted);
+                if rule.bears_budget() {
+                    counted.promised.add(quiet);
                 }
             }
         }
         if day < 30 {
             let alarms = life.judge(&windows[0], &mut independent);
             counted.independent.iter_mut().zip(alarms).for_each(|(tally, alarms)| tally.add(alarms));
+        }
+    }
+}
+
+/// p-values by rank that are counted on days without drift.
+const RANKS: [f64; 4] = [0.05, 0.1, 0.2, 0.5];
+
+fn print_ranks() {
+    const MODELS: u64 = 60;
+    const DAYS: usize = 40;
+    println!(
+        "\n### The rank of quiet days, n = 1,000 a day: {MODELS} models of 20 normal features, {DAYS} days each\n"
+    );
+    println!("Shares of days: found, and what ranks promise.\n");
+    head(&["world", "R", "alarms per 30 d (95 %)", "promised", "p <= .05", "p <= .1", "p <= .2", "p <= .5"]);
+    let worlds = [
+        (STILL, SeasonSetting::None),
+        (WANDERING, SeasonSetting::None),
+        (SEASONAL, SeasonSetting::DayOfWeek),
+    ];
+    for (weather, season) in worlds {
+        for windows in [60, 90, 180] {
+            let plan = Plan { laws: features(20, 0, 0), weather, rows: 1_000, reference_days: windows };
+            let trained = plan.train(&mut Random::new(SEED, 77));
+            let (mut alarms, mut promised, mut below) = (Tally::default(), 0.0, [0_u64; RANKS.len()]);
+            for number in 0..MODELS {
+                let stream = 900_000 + 1_000 * windows as u64 + number;
+                let mut life = plan.start(&trained, Random::new(SEED, stream));
+                let rule = Production::fit(&life.model, season);
+                let k = rule.standing().map_or(0, |standing| standing.k);
+                promised += k.max(1) as f64 / (windows + 1) as f64 / MODELS as f64;
+                for _ in 0..DAYS {
+                    let (summary, start) = (life.next_day(Change::Nothing), day_start(life.today()));
+                    let window = Window { model: &life.model, start, summary: &summary, measures: &[] };
+                    let verdict = rule.verdict(&window);
+                    alarms.add(usize::from(verdict.alarm));
+                    let p = verdict.ranked.map_or(1.0, |ranked| ranked.p_value);
+                    below.iter_mut().zip(RANKS).for_each(|(below, level)| *below += u64::from(p <= level));
+                }
+            }
+            let (low, high) = clopper_pearson(alarms.alarm_days, alarms.days, 0.95);
+            let shares = below.iter().zip(RANKS).map(|(below, level)| {
+                let due = (level * (windows + 1) as f64).floor() / (windows + 1) as f64;
+                format!("{:.3} / {due:.3}", *below as f64 / alarms.days as f64)
+            });
+            let found = format!("{:.2} ({:.2} to {:.2})", alarms.per_month(), 30.0 * low, 30.0 * high);
+            let name = weather.name.to_owned();
+            row([name, windows.to_string(), found, format!("{:.2}", 30.0 * promised)]
+                .into_iter()
+                .chain(shares));
         }
     }
 }
@@ -405,7 +489,7 @@ fn quiet_months(
 }
 
 fn print_compare() {
-    const MODELS: u64 = 15;
+    const MODELS: u64 = 20;
     const DAYS_MAX: usize = 14;
     let changes = [
         ("one feature + .2 sd", Change::OneMean(0.2)),

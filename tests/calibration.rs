@@ -8,6 +8,8 @@
 #[path = "calibration/mod.rs"]
 mod kit;
 
+use std::sync::OnceLock;
+
 use kit::SEED;
 use kit::interval::clopper_pearson;
 use kit::random::Random;
@@ -17,10 +19,28 @@ use kit::rules::{
 };
 use kit::scales::{self, LENGTHS};
 use kit::stream::{Change, Life, Plan, Tally, mixed, normals, watch};
-use kit::world::{SEASONAL, STILL, State, USUAL, WANDERING, day_start, features};
+use kit::world::{Law, Model, SEASONAL, STILL, State, USUAL, WANDERING, day_start, features};
 use kit::{power, stream};
 
 const CONFIDENCE: f64 = 0.999;
+
+/// A hundred normal features, trained once: to build a baseline takes longer than what the tests do with it.
+/// Each test draws days of its own.
+fn trained_normals() -> &'static Model {
+    static TRAINED: OnceLock<Model> = OnceLock::new();
+    TRAINED.get_or_init(|| plan_of(normals(), 5_000).train(&mut Random::new(SEED, 18)))
+}
+
+/// The same for the features of the comparison.
+fn trained_mixed() -> &'static Model {
+    static TRAINED: OnceLock<Model> = OnceLock::new();
+    TRAINED.get_or_init(|| plan_of(mixed(), 5_000).train(&mut Random::new(SEED, 20)))
+}
+
+/// Independent rows, so many a day, and training rows without time.
+fn plan_of(laws: Vec<Law>, rows: u64) -> Plan {
+    Plan { laws, weather: STILL, rows, reference_days: 0 }
+}
 
 /// Checks that `expected` is a probability that `hits` of `of` may have come from.
 fn holds(what: &str, hits: u64, of: u64, expected: f64) {
@@ -80,14 +100,14 @@ fn power_of_ks_and_ad_is_as_published() {
 #[test]
 fn independent_rows_raise_no_more_alarms_than_the_budget_allows() {
     // A budget of ten alarms in thirty days, so that there is something to count.
-    let plan = Plan { laws: features(12, 4, 4), weather: STILL, rows: 1_000, reference_days: 0 };
+    let plan = plan_of(features(12, 4, 4), 1_000);
     let alpha = 1.0 / 3.0;
     let (mut alarms, mut without_floors, mut days) = (0, 0, 0);
-    for number in 0..4 {
+    for number in 0..2 {
         let mut random = Random::new(SEED, 100 + number);
         let model = plan.train(&mut random);
         let mut life = plan.start(&model, random);
-        for _ in 0..15 {
+        for _ in 0..40 {
             let summary = life.next_day(Change::Nothing);
             let verdict = verdict(&life.model, &summary, day_start(0), &settings(), alpha);
             alarms += u64::from(verdict.alarm);
@@ -102,13 +122,11 @@ fn independent_rows_raise_no_more_alarms_than_the_budget_allows() {
 
 #[test]
 fn peers_alarm_without_drift_as_published() {
-    let plan = Plan { laws: mixed(), weather: STILL, rows: 200, reference_days: 0 };
-    let mut random = Random::new(SEED, 170);
-    let model = plan.train(&mut random);
+    let plan = plan_of(mixed(), 200);
     let mut tallies = vec![Tally::default(); PEERS.len() + 1];
     let mut entries: Vec<Entry> = PEERS.into();
     entries.push(ALPHA_RATE);
-    watch(&mut plan.start(&model, random), 30, &entries, &mut tallies);
+    watch(&mut plan.start(trained_mixed(), Random::new(SEED, 170)), 30, &entries, &mut tallies);
     let columns = 100;
     for (index, published) in [(0, 121.0), (3, 0.19), (4, 211.0), (5, 79.0), (9, 1.09)] {
         let tally = tallies[index];
@@ -119,19 +137,16 @@ fn peers_alarm_without_drift_as_published() {
 #[test]
 fn a_day_effect_breaks_every_rule_of_independent_rows() {
     let plan = Plan { laws: normals(), weather: WANDERING, rows: 5_000, reference_days: 40 };
-    let mut random = Random::new(SEED, 180);
-    let trained = plan.train(&mut random);
-    let mut life = plan.start(&trained, random);
+    let mut life = plan.start(trained_normals(), Random::new(SEED, 180));
     let entries = [KS_05, ALPHA_RATE, INDEPENDENT];
     let mut rules: Vec<Box<dyn Rule>> = entries.iter().map(|entry| (entry.fit)(&life.model)).collect();
     let mut tallies = [Tally::default(); 3];
-    for day in 0..30 {
-        let summary = life.next_day(Change::Nothing);
+    for _ in 0..10 {
         // Three days apart, effects are as good as independent.
-        if day % 3 == 0 {
-            let alarms = life.judge(&summary, &mut rules);
-            tallies.iter_mut().zip(alarms).for_each(|(tally, alarms)| tally.add(alarms));
-        }
+        life.skip_days(2);
+        let summary = life.next_day(Change::Nothing);
+        let alarms = life.judge(&summary, &mut rules);
+        tallies.iter_mut().zip(alarms).for_each(|(tally, alarms)| tally.add(alarms));
     }
     for (index, published) in [(0, 1_637.0), (1, 781.0)] {
         let tally = tallies[index];
@@ -141,29 +156,43 @@ fn a_day_effect_breaks_every_rule_of_independent_rows() {
 }
 
 #[test]
-fn the_rank_of_the_maximum_keeps_the_budget_where_rows_depend() {
-    // With a day effect and no season the power is of one model for good or ill: some days' thresholds are
-    // high. So it takes many models, and is left to the benchmark.
-    for (stream, weather, power) in [(1, STILL, Some(1.0)), (2, WANDERING, None), (3, SEASONAL, Some(0.92))] {
-        let plan = Plan { laws: normals(), weather, rows: 5_000, reference_days: 60 };
-        let trained = plan.train(&mut Random::new(SEED, 18));
-        let life = plan.start(&trained, Random::new(SEED, 1_800 + stream));
+fn the_rank_rule_keeps_the_budget_where_independent_rows_do_not() {
+    const WINDOWS: usize = 60;
+    // In the second world more alarms are published than ranks promise, for days resemble their neighbours.
+    // And power is there of one model for good or ill, some days' thresholds being high: so it takes many
+    // models, and is left to the benchmark.
+    let worlds =
+        [(STILL, None, Some(1.0)), (WANDERING, Some(1.24 / 30.0), None), (SEASONAL, None, Some(0.92))];
+    for (number, (weather, published, power)) in worlds.into_iter().enumerate() {
+        let plan = Plan { laws: normals(), weather, rows: 5_000, reference_days: WINDOWS };
+        let life = plan.start(trained_normals(), Random::new(SEED, 1_801 + number as u64));
         for rule in RULES {
             let entry = if weather.weekly > 0.0 { rule.weekly } else { rule.flat };
-            let (quiet, shifted) = twenty_days(life.clone(), &entry);
-            at_most(entry.name, quiet.alarm_days, quiet.days, daily_alpha());
+            let mut rule = (entry.fit)(&life.model);
+            let what = format!("{}, {}", weather.name, entry.name);
+            let k = (daily_alpha() * (rule.effective().expect("reference windows") + 1.0)).floor();
+            assert!(rule.bears_budget() && k >= 1.0, "{what}: {WINDOWS} days are enough");
+            let (quiet, shifted) = thirty_days(life.clone(), &mut *rule);
+            at_most(&what, quiet.alarm_days, quiet.days, published.unwrap_or(k / (WINDOWS + 1) as f64));
             if let Some(power) = power {
-                holds(entry.name, shifted.alarm_days, shifted.days, power);
+                holds(&what, shifted.alarm_days, shifted.days, power);
             }
+        }
+        if weather.deviation > 0.0 {
+            let mut independent = [Tally::default()];
+            watch(&mut life.clone(), 10, &[INDEPENDENT], &mut independent);
+            let [Tally { alarm_days, days, .. }] = independent;
+            let (low, _) = clopper_pearson(alarm_days, days, CONFIDENCE);
+            let name = weather.name;
+            assert!(low > 10.0 * daily_alpha(), "{name}: the i.i.d. rule alarms on {alarm_days} of {days}");
         }
     }
 }
 
 /// Days as they are, and with one feature shifted by .2 sd for the day.
-fn twenty_days(mut life: Life, entry: &Entry) -> (Tally, Tally) {
-    let mut rule = (entry.fit)(&life.model);
+fn thirty_days(mut life: Life, rule: &mut dyn Rule) -> (Tally, Tally) {
     let (mut quiet, mut shifted) = (Tally::default(), Tally::default());
-    for _ in 0..20 {
+    for _ in 0..30 {
         let windows = life.next_day_and(&[Change::Nothing, Change::OneMean(0.2)]);
         let start = day_start(life.today());
         for (tally, summary) in [&mut quiet, &mut shifted].into_iter().zip(&windows) {
@@ -206,12 +235,10 @@ fn a_small_shift_is_seen_sooner_in_windows_of_several_lengths() {
 
 #[test]
 fn what_happens_is_seen_by_the_rule_in_time() {
-    let plan = Plan { laws: mixed(), weather: STILL, rows: 5_000, reference_days: 0 };
-    let mut random = Random::new(SEED, 200);
-    let model = plan.train(&mut random);
+    let plan = plan_of(mixed(), 5_000);
     let changes = [Change::OneMean(0.2), Change::AllMeans(0.1), Change::Missing(0.05), Change::NewName(0.01)];
     for change in changes {
-        let mut life = plan.start(&model, random.clone());
+        let mut life = plan.start(trained_mixed(), Random::new(SEED, 200));
         let delays = stream::delays(&mut life, change, 2, &[INDEPENDENT]);
         assert_eq!(delays, [1.0], "{change:?}");
     }

@@ -8,6 +8,7 @@
 
 pub mod interval;
 pub mod power;
+pub mod production;
 pub mod random;
 pub mod rank;
 pub mod rules;

@@ -1,10 +1,13 @@
-//! Rules that rest on reference windows, and a plain form of the rank rule to hold the published figures against:
-//! a window alarms when its largest normalised distance exceeds the k-th largest of the reference windows.
+//! Rules that rest on reference windows: the service's, and a plain form of it to hold the published figures
+//! against, in which a window alarms when its largest normalised distance exceeds the k-th largest of the
+//! reference windows.
 
 use driftline::drift::ks;
 use driftline::event::Timestamp;
 use driftline::summary::ModelSummary;
+use driftline::verdict::SeasonSetting;
 
+use super::production::Production;
 use super::rules::{Entry, Rule, Window, daily_alpha};
 use super::world::Model;
 
@@ -15,6 +18,7 @@ pub struct RankOfMaximum {
     totals: Vec<Vec<Vec<u64>>>,
     medians: Vec<f64>,
     threshold: f64,
+    effective: f64,
     /// k was at least 1.
     bears_budget: bool,
 }
@@ -28,13 +32,25 @@ pub struct Seasonable {
 }
 
 /// Every such rule.
-pub const RULES: [Seasonable; 1] = [Seasonable {
-    flat: Entry { name: "rank rule, plain form", fit: |model| Box::new(RankOfMaximum::fit(model, 1)) },
-    weekly: Entry {
-        name: "rank rule, plain form, by day of the week",
-        fit: |model| Box::new(RankOfMaximum::fit(model, 7)),
+pub const RULES: [Seasonable; 2] = [
+    Seasonable {
+        flat: Entry {
+            name: "Driftline, rank rule",
+            fit: |model| Box::new(Production::fit(model, SeasonSetting::None)),
+        },
+        weekly: Entry {
+            name: "Driftline, rank rule, by day of the week",
+            fit: |model| Box::new(Production::fit(model, SeasonSetting::DayOfWeek)),
+        },
     },
-}];
+    Seasonable {
+        flat: Entry { name: "rank rule, plain form", fit: |model| Box::new(RankOfMaximum::fit(model, 1)) },
+        weekly: Entry {
+            name: "rank rule, plain form, by day of the week",
+            fit: |model| Box::new(RankOfMaximum::fit(model, 7)),
+        },
+    },
+];
 
 impl RankOfMaximum {
     /// Learns from the reference windows; a window is compared with those whose day has the same remainder
@@ -61,7 +77,7 @@ impl RankOfMaximum {
         let effective = windows * (1.0 - rho) / (1.0 + rho);
         let k = (daily_alpha() * (effective + 1.0)).floor() as usize;
         maxima.sort_by(|a, b| b.total_cmp(a));
-        Self { totals, medians, threshold: maxima[k.max(1) - 1], bears_budget: k > 0 }
+        Self { totals, medians, threshold: maxima[k.max(1) - 1], effective, bears_budget: k > 0 }
     }
 }
 
@@ -76,6 +92,10 @@ impl Rule for RankOfMaximum {
 
     fn bears_budget(&self) -> bool {
         self.bears_budget
+    }
+
+    fn effective(&self) -> Option<f64> {
+        Some(self.effective)
     }
 }
 

@@ -38,6 +38,11 @@ pub trait Rule {
     fn bears_budget(&self) -> bool {
         true
     }
+
+    /// What the reference windows are worth, if the rule rests on some: `R_eff`.
+    fn effective(&self) -> Option<f64> {
+        None
+    }
 }
 
 /// A rule by its name.

@@ -99,6 +99,14 @@ impl Life {
         changes.iter().map(draw).collect()
     }
 
+    /// Lets days pass unseen.
+    pub fn skip_days(&mut self, days: usize) {
+        for _ in 0..days {
+            self.day += 1;
+            self.days.next(&mut self.random);
+        }
+    }
+
     /// The day that was drawn last.
     pub fn today(&self) -> i64 {
         self.day - 1
