@@ -393,7 +393,7 @@ fn times_are_read_in_each_form() {
 fn rows_without_time_and_panes_over_the_limit_are_left_out_and_noted() {
     let dir = scratch();
     let mut text = "at,x\n".to_owned();
-    (0..4_100).for_each(|row| text.push_str(&format!("{row},{row}\n")));
+    (0..8_196).for_each(|row| text.push_str(&format!("{row},{row}\n")));
     text.push_str("soon,1\n,2\n");
     let path = write(&dir, "a.csv", &text);
     let roles = Roles { timestamp: Some("at".into()), ..Roles::default() };
@@ -404,11 +404,11 @@ fn rows_without_time_and_panes_over_the_limit_are_left_out_and_noted() {
     };
     let baseline = build(&path, &roles, &options).expect("a baseline");
     let reference = baseline.reference.as_ref().expect("panes");
-    assert_eq!((reference.panes.len(), reference.rows_left_out), (4_096, 6));
+    assert_eq!((reference.panes.len(), reference.rows_left_out), (8_192, 6));
     let notes = baseline.notes.join("\n");
     assert!(notes.contains("2 rows have no time in `at`"), "{notes}");
-    assert!(notes.contains("4 rows are older than the newest 4096 panes"), "{notes}");
-    assert_eq!(column(&baseline, "x").summary.values(), 4_102, "the whole still has every row");
+    assert!(notes.contains("4 rows are older than the newest 8192 panes"), "{notes}");
+    assert_eq!(column(&baseline, "x").summary.values(), 8_198, "the whole still has every row");
 }
 
 // === the file ===

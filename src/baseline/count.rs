@@ -20,7 +20,7 @@ use crate::summary::{
 };
 
 /// Panes kept of the training rows' time, the newest.
-pub const PANES_MAX: usize = 4_096;
+pub const PANES_MAX: usize = 8_192;
 
 /// So many times fewer rows than a chunk has names are counted one by one.
 const FEW: usize = 4;

@@ -151,11 +151,17 @@ impl Model {
                 of.has_gaps |= is_tested && !of.covers(cell);
             }
         }
+        let is_whole = self.memory.first_pane.is_some_and(|first| window.start() >= first);
         let tested_versions = versions.values().filter(|of| of.cells > 0).count().max(1) as f64;
         let cells = tested
             .iter()
             .map(|(cell, merged)| {
                 let bar = match versions.get(&cell.version) {
+                    // Reference windows are whole.
+                    Some(of) if !is_whole => Bar::independent(
+                        share / tested_versions / f64::from(of.cells.max(1)),
+                        "the first window began before the first row: it is not ranked among whole ones".to_owned(),
+                    ),
                     Some(of) => Bar::new(cell, of, share / tested_versions, block_share / tested_versions),
                     None => Bar::independent(share / tested_versions, UNCALIBRATED.to_owned()),
                 };

@@ -219,7 +219,8 @@ impl Ledger {
         audit.void.then(|| {
             format!(
                 "the promise is void: {} of {} quiet windows of {length} rank in the upper tenth of the \
-                 reference windows, where a tenth should; build the baseline anew from rows that are like today's",
+                 reference windows, where a tenth should: the data drifts slowly, or the reference was never like it; \
+                 see what moved before the baseline is built anew",
                 audit.low_ranks, audit.quiet_blocks
             )
         })

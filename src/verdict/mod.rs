@@ -21,6 +21,7 @@
 //! shares the budget out; `decide.rs` decides; `ledger.rs` accounts. To rank by another statistic, change
 //! `Calibration::ratios` and nothing else.
 #![doc = include_str!("figures.md")]
+#![doc = include_str!("streams.md")]
 
 pub mod blind_spots;
 mod budget;

@@ -23,7 +23,7 @@ pub const SEGMENTS_MAX: usize = 100;
 pub(super) const SEGMENTS_LIMIT: usize = 10_000;
 
 /// Panes of all segments together. Over it the smallest segments keep their totals only.
-pub const CELLS_MAX: usize = 4 * PANES_MAX;
+pub const CELLS_MAX: usize = 2 * PANES_MAX;
 
 /// The training rows of one segment.
 #[derive(Debug, Clone, PartialEq)]
