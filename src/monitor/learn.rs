@@ -146,8 +146,10 @@ pub fn shortage(standing: &Standing, alpha: f64) -> String {
     let needed = blocks_needed(alpha, *autocorrelation);
     format!(
         "the budget needs {needed:.0} reference windows of {block}, there are {blocks}, worth {effective:.1} \
-         (lag-1 autocorrelation {autocorrelation:.2}); rows are taken as independent, and an alarm must also \
-         be above all of them; {} of reference rows would calibrate it, or longer or fewer windows, or a larger budget",
+         (lag-1 autocorrelation {autocorrelation:.2}). Until then rows are taken as independent, and an alarm must \
+         also be above all of them, which about one quiet window in {:.0} is. {} of reference rows would calibrate \
+         it, or fewer lengths of window, or a larger budget",
+        effective + 1.0,
         days(Span::from_micros(block.as_micros().saturating_mul(needed as i64)))
     )
 }
