@@ -50,6 +50,10 @@
 //! - **segment**: a value of the one column by which a model's windows are also split.
 //! - **tick**: a slice of a pane, at most a minute, after which the early watch looks at the rates of
 //!   missing, wrongly typed and rejected records.
+//! - **reference window**: a window in which nothing was wrong, of the training rows, of the first weeks or of a
+//!   replay, that others are *ranked* among; enough of them make a verdict **calibrated**. The **ledger** keeps
+//!   account of the budget and audits the proviso. The **early watch** looks at rates by the minute, before a
+//!   window closes.
 //! - **statistic**, **p-value**, **effect**: what a drift test gives; a **verdict** is what a window's
 //!   scores mean within the **false-alarm budget**; an **incident** is a model's drift from its first
 //!   alarm to its resolution; a **notification** is one change of an incident for one channel; the
