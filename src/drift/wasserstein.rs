@@ -1,6 +1,6 @@
 //! `wasserstein`: the first Wasserstein distance (earth mover's distance).
 
-use super::bins::Bin;
+use super::bins::Bins;
 use super::numeric::Numeric;
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_MIN};
 
@@ -36,7 +36,7 @@ const ROUNDING_SHARE: f64 = 1e-10;
 fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let numeric = pair.numeric()?;
     let (m, n) = pair.sizes(VALUES_MIN)?;
-    let (statistic, bound) = distance(&numeric, &pair.bins()?.each, (m as f64, n as f64))?;
+    let (statistic, bound) = distance(&numeric, pair.bins()?, (m as f64, n as f64))?;
     let spread = numeric.reference.standard_deviation(numeric.grid).filter(|&spread| spread > 0.0);
     let score = pair.score(statistic).with_bound(bound);
     match spread {
@@ -47,7 +47,7 @@ fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
 }
 
 /// W₁ and its error bound.
-fn distance(numeric: &Numeric<'_>, bins: &[Bin], sizes: (f64, f64)) -> Result<(f64, f64), NotTestable> {
+fn distance(numeric: &Numeric<'_>, bins: &Bins, sizes: (f64, f64)) -> Result<(f64, f64), NotTestable> {
     let edges = numeric.grid.edges();
     let (Some(first), Some(last)) = (edges.first(), edges.last()) else {
         return Err(NotTestable::Degenerate { reason: "the baseline's grid has no edges".to_owned() });
@@ -56,19 +56,20 @@ fn distance(numeric: &Numeric<'_>, bins: &[Bin], sizes: (f64, f64)) -> Result<(f
     let (above, above_bound) = beyond(numeric, sizes, edges.len(), *last);
     let (mut distance, mut bound) = (below + above, below_bound + above_bound);
     let (low_sums, high_sums) = (numeric.reference.low.len(), numeric.reference.high.len());
-    let mut a = bins.first().map_or(0.0, |bin| bin.difference);
-    for (number, (edge, bin)) in (1..).zip(edges.windows(2).zip(bins.iter().skip(1))) {
+    let mut a = bins.difference.first().copied().unwrap_or(0.0);
+    let shares = bins.p.iter().zip(&bins.q).zip(&bins.difference).skip(1);
+    for (number, (edge, ((&p, &q), &b))) in (1..).zip(edges.windows(2).zip(shares)) {
         let [low, high] = *edge else { continue };
-        let inside = Inside { a, bin, width: high - low };
+        let inside = Inside { a, b, p, q, width: high - low };
         let is_summed = number < low_sums || number + high_sums >= bins.len();
         let area = if is_summed { inside.signed_area(numeric, sizes, number, high) } else { None };
         let (part, error) = match area {
             Some(area) => (area.abs(), inside.area_error()),
-            None => (inside.linear(), inside.width * (bin.p + bin.q) / 2.0),
+            None => (inside.linear(), inside.width * (p + q) / 2.0),
         };
         distance += part;
         bound += error;
-        a = bin.difference;
+        a = b;
     }
     // The sums are kept in steps of 2^-32 of the scale, and differences of large numbers lose digits.
     let rounding = numeric.grid.fixed().scale * ROUNDING_STEP + distance * ROUNDING_SHARE;
@@ -76,22 +77,21 @@ fn distance(numeric: &Numeric<'_>, bins: &[Bin], sizes: (f64, f64)) -> Result<(f
 }
 
 /// One bin with two edges.
-struct Inside<'a> {
+struct Inside {
     /// F − G at the lower edge.
     a: f64,
-    bin: &'a Bin,
+    /// F − G at the upper edge.
+    b: f64,
+    /// Shares of the reference and the current sample.
+    p: f64,
+    q: f64,
     width: f64,
 }
 
-impl Inside<'_> {
-    /// F − G at the upper edge.
-    fn b(&self) -> f64 {
-        self.bin.difference
-    }
-
+impl Inside {
     /// ∫|F − G| over the bin if both rise evenly.
     fn linear(&self) -> f64 {
-        let (a, b) = (self.a, self.b());
+        let (a, b) = (self.a, self.b);
         let heights = a.abs() + b.abs();
         if a * b >= 0.0 { self.width * heights / 2.0 } else { self.width * (a * a + b * b) / (2.0 * heights) }
     }
@@ -99,7 +99,7 @@ impl Inside<'_> {
     /// ∫(F − G) over the bin, from the sums of its values; `None` where there are none, or where F − G
     /// certainly changes sign.
     fn signed_area(&self, numeric: &Numeric<'_>, sizes: (f64, f64), bin: usize, high: f64) -> Option<f64> {
-        if self.a * self.b() < 0.0 {
+        if self.a * self.b < 0.0 {
             return None;
         }
         let reference = numeric.mean_below(numeric.reference, bin, high, sizes.0)?;
@@ -109,9 +109,9 @@ impl Inside<'_> {
 
     /// How much ∫|F − G| may exceed |∫(F − G)|.
     fn area_error(&self) -> f64 {
-        let up = (self.a + self.bin.q).max(0.0);
-        let down = (self.bin.p - self.a).max(0.0);
-        let swing = self.bin.p.max(self.bin.q) / 2.0;
+        let up = (self.a + self.q).max(0.0);
+        let down = (self.p - self.a).max(0.0);
+        let swing = self.p.max(self.q) / 2.0;
         self.width * (2.0 * up.min(down)).min(swing)
     }
 }
