@@ -3,6 +3,8 @@
 //! Invariant: each vector of [`Bins`] has one number for each bin of the grid, in order; all are finite. The
 //! numbers lie in vectors of their own, so that a pass over them reads only what it needs.
 
+use std::cell::OnceCell;
+
 use super::numeric::Numeric;
 
 /// The grid correction was verified down to sixteen equal bins; a coarser grid gets that of sixteen.
@@ -38,6 +40,8 @@ pub(super) struct Bins {
     pub(super) values_apart: bool,
     /// The reference has values in one bin only, and that is a point bin.
     pub(super) one_value: bool,
+    /// What the laws of quadratic statistics are computed from, made by the first that needs it.
+    pub(super) blocks: OnceCell<Vec<f64>>,
 }
 
 impl Bins {
@@ -79,6 +83,7 @@ impl Bins {
             atoms,
             values_apart,
             one_value,
+            blocks: OnceCell::new(),
         };
         bins.summed()
     }
@@ -108,7 +113,7 @@ impl Bins {
                 points_held += is_held;
                 atoms += if together > 1.0 { p } else { 0.0 };
             } else {
-                bound = larger(bound, if p < q { p } else { q });
+                bound = larger(bound, smaller(p, q));
                 between += p;
                 squares += p * p;
             }
@@ -130,6 +135,11 @@ impl Bins {
 /// The larger of two numbers that are no NaN: one instruction, where `f64::max` takes four.
 pub(super) fn larger(left: f64, right: f64) -> f64 {
     if left > right { left } else { right }
+}
+
+/// The smaller of two numbers that are no NaN.
+pub(super) fn smaller(left: f64, right: f64) -> f64 {
+    if left < right { left } else { right }
 }
 
 /// The sum of counts, exact up to 2^53; four sums side by side, as one would wait for each addition.

@@ -1,6 +1,6 @@
 //! `cvm` and `ad`: the Cramér–von Mises and Anderson–Darling tests on the grid.
 
-use super::bins::{Bins, larger};
+use super::bins::{Bins, larger, smaller};
 use super::cells::n_eff;
 use super::law::{BridgeForm, Tail, anderson_darling_tail, cramer_von_mises_tail};
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score};
@@ -100,7 +100,8 @@ fn ad_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
 /// no statistic has such a p-value: all values are in one bin, or it would have to be absurdly large.
 pub fn ad_critical(shares: &[f64], values: f64, log_p: f64) -> Option<f64> {
     let mass_max = shares.iter().copied().fold(0.0, f64::max);
-    let law = BridgeLaw::of_bins(shares, mass_max, ad_weight);
+    let law =
+        if mass_max < COARSE { BridgeLaw::Limit } else { BridgeLaw::of_blocks(&blocks(shares), ad_weight) };
     let log_sf = |x: f64| law.tail_of(values, x, anderson_darling_tail).ln();
     let (mut low, mut high) = (0.0, 1.0);
     while log_sf(high) > log_p {
@@ -152,14 +153,14 @@ enum BridgeLaw {
 
 impl BridgeLaw {
     fn of(bins: &Bins, weight: impl Fn(f64, f64, f64) -> f64) -> Self {
-        Self::of_bins(&bins.mass, bins.mass_max, weight)
-    }
-
-    fn of_bins(masses: &[f64], mass_max: f64, weight: impl Fn(f64, f64, f64) -> f64) -> Self {
-        if mass_max < COARSE {
+        if bins.mass_max < COARSE {
             return Self::Limit;
         }
-        BridgeForm::new(&blocks(masses), weight).map_or(Self::Constant, Self::Bins)
+        Self::of_blocks(bins.blocks.get_or_init(|| blocks(&bins.mass)), weight)
+    }
+
+    fn of_blocks(blocks: &[f64], weight: impl Fn(f64, f64, f64) -> f64) -> Self {
+        BridgeForm::new(blocks, weight).map_or(Self::Constant, Self::Bins)
     }
 
     fn tail(&self, pair: &Pair<'_>, statistic: f64, limit: impl Fn(f64) -> Tail) -> Tail {
@@ -185,13 +186,14 @@ fn blocks(masses: &[f64]) -> Vec<f64> {
     let mut blocks = Vec::with_capacity(BLOCKS_USUAL);
     let (mut open, mut before) = (0.0, 0.0f64);
     for &mass in masses.iter().filter(|mass| **mass > 0.0) {
-        let most = BLOCK.min((before - open).min(1.0 - before) / 2.0);
+        let nearer = smaller(before - open, 1.0 - before);
+        let most = smaller(BLOCK, nearer / 2.0);
         if open > 0.0 && open + mass > most {
             blocks.push(open);
             open = 0.0;
         }
         open += mass;
-        before = (before + mass).min(1.0);
+        before = smaller(before + mass, 1.0);
     }
     blocks.push(open);
     blocks

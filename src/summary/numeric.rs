@@ -113,7 +113,7 @@ impl FixedPoint {
 
 /// The nearest double: `sum as f64`, which is a call where one instruction does for all but huge sums.
 fn to_float(sum: i128) -> f64 {
-    i64::try_from(sum).map_or(sum as f64, |sum| sum as f64)
+    i64::try_from(sum).map_or_else(|_| sum as f64, |sum| sum as f64)
 }
 
 /// The nearest whole number, halves away from zero: `x.round() as i64`, which is a call into the
