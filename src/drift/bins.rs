@@ -10,11 +10,14 @@ use super::numeric::Numeric;
 /// The grid correction was verified down to sixteen equal bins; a coarser grid gets that of sixteen.
 const STEP_MAX: f64 = 1.0 / 16.0;
 
+/// Bins that a pass takes side by side.
+pub(super) const LANES: usize = 4;
+
 /// The bins of two samples, one number a bin in each vector, and what one pass over them tells.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Bins {
-    /// Whether a bin holds one value only.
-    pub(super) point: Vec<bool>,
+    /// 0 for a bin that holds one value only, 1 for one whose values are spread.
+    pub(super) spread: Vec<f64>,
     /// Counts of the reference and the current sample; exact up to 2^53.
     pub(super) reference: Vec<f64>,
     pub(super) current: Vec<f64>,
@@ -23,8 +26,8 @@ pub(super) struct Bins {
     pub(super) q: Vec<f64>,
     /// Share of both samples together.
     pub(super) mass: Vec<f64>,
-    /// F − G at the upper edge.
-    pub(super) difference: Vec<f64>,
+    /// F − G at the edges: 0, then one number for the upper end of each bin.
+    heights: Vec<f64>,
     /// max (F − G) and max (G − F) over the edges, 0 or more.
     pub(super) above: f64,
     pub(super) below: f64,
@@ -54,38 +57,21 @@ impl Bins {
         let q: Vec<f64> = current.iter().map(|count| count / per_n).collect();
         let mass = reference.iter().zip(&current).map(|(b, a)| (b + a) / all).collect();
         let (mut f, mut g) = (0.0, 0.0);
-        let differences = p.iter().zip(&q).map(|(p, q)| {
+        let mut heights = Vec::with_capacity(p.len() + 1);
+        heights.push(0.0);
+        heights.extend(p.iter().zip(&q).map(|(p, q)| {
             (g, f) = (g + p, f + q);
             f - g
-        });
-        let difference = differences.collect();
-        let mut point = vec![false; reference.len()];
-        for &bin in numeric.grid.points() {
-            if let Some(point) = point.get_mut(bin) {
-                *point = true;
+        }));
+        let points = numeric.grid.points();
+        let mut spread = vec![1.0; p.len()];
+        for &bin in points {
+            if let Some(spread) = spread.get_mut(bin) {
+                *spread = 0.0;
             }
         }
-        let (above, below, mass_max, bound) = (0.0, 0.0, 0.0, 0.0);
-        let (step, atoms, values_apart, one_value) = (0.0, 0.0, true, false);
-        let bins = Self {
-            point,
-            reference,
-            current,
-            p,
-            q,
-            mass,
-            difference,
-            above,
-            below,
-            mass_max,
-            bound,
-            step,
-            atoms,
-            values_apart,
-            one_value,
-            blocks: OnceCell::new(),
-        };
-        bins.summed()
+        let bins = Self { spread, reference, current, p, q, mass, heights, ..Self::default() };
+        bins.summed(points, all)
     }
 
     /// Number of bins.
@@ -93,36 +79,45 @@ impl Bins {
         self.mass.len()
     }
 
-    fn summed(mut self) -> Self {
-        let (mut above, mut below, mut mass_max) = (0.0f64, 0.0f64, 0.0f64);
-        for (&difference, &mass) in self.difference.iter().zip(&self.mass) {
-            above = larger(above, difference);
-            below = larger(below, -difference);
-            mass_max = larger(mass_max, mass);
+    /// F − G at the lower end of each bin.
+    pub(super) fn lower(&self) -> &[f64] {
+        self.heights.get(..self.len()).unwrap_or(&[])
+    }
+
+    /// F − G at the upper end of each bin.
+    pub(super) fn difference(&self) -> &[f64] {
+        self.heights.get(1..).unwrap_or(&[])
+    }
+
+    /// Works out what a pass over the bins tells; `all` values are in both samples together.
+    fn summed(mut self, points: &[usize], all: f64) -> Self {
+        let [mut above, mut below, mut together_max] = [[0.0; LANES]; 3];
+        side_by_side([self.difference(), &self.reference, &self.current], |lane, [difference, b, a]| {
+            above[lane] = larger(above[lane], difference);
+            below[lane] = larger(below[lane], -difference);
+            together_max[lane] = larger(together_max[lane], b + a);
+        });
+        let [mut bound, mut between, mut squares, mut held] = [[0.0; LANES]; 4];
+        side_by_side([&self.spread, &self.p, &self.q], |lane, [spread, p, q]| {
+            bound[lane] = larger(bound[lane], spread * smaller(p, q));
+            between[lane] += spread * p;
+            squares[lane] += spread * p * p;
+            held[lane] += if p > 0.0 { 1.0 } else { 0.0 };
+        });
+        let largest = |lanes: [f64; LANES]| lanes.into_iter().fold(0.0, larger);
+        let (between, squares) = (between.iter().sum::<f64>(), squares.iter().sum::<f64>());
+        self.step = if between > 0.0 { (squares / between).min(STEP_MAX) } else { 0.0 };
+        (self.above, self.below, self.bound) = (largest(above), largest(below), largest(bound));
+        let together_max = largest(together_max);
+        (self.mass_max, self.values_apart) = (together_max / all, together_max <= 1.0);
+        let mut points_held = 0.0;
+        for &bin in points {
+            let count = |counts: &[f64]| counts.get(bin).copied().unwrap_or(0.0);
+            let (b, a) = (count(&self.reference), count(&self.current));
+            points_held += if b > 0.0 { 1.0 } else { 0.0 };
+            self.atoms += if b + a > 1.0 { count(&self.p) } else { 0.0 };
         }
-        let (mut bound, mut atoms, mut between, mut squares) = (0.0f64, 0.0, 0.0, 0.0);
-        let (mut together_max, mut held, mut points_held) = (0.0f64, 0u32, 0u32);
-        let shares = self.p.iter().zip(&self.q);
-        let counts = self.reference.iter().zip(&self.current);
-        for ((&point, (&p, &q)), (&reference, &current)) in self.point.iter().zip(shares).zip(counts) {
-            let together = reference + current;
-            together_max = larger(together_max, together);
-            let is_held = u32::from(reference > 0.0);
-            held += is_held;
-            if point {
-                points_held += is_held;
-                atoms += if together > 1.0 { p } else { 0.0 };
-            } else {
-                bound = larger(bound, smaller(p, q));
-                between += p;
-                squares += p * p;
-            }
-        }
-        let step = if between > 0.0 { (squares / between).min(STEP_MAX) } else { 0.0 };
-        (self.above, self.below, self.mass_max) = (above, below, mass_max);
-        (self.bound, self.step, self.atoms) = (bound, step, atoms);
-        self.values_apart = together_max <= 1.0;
-        self.one_value = held == 1 && points_held == 1;
+        self.one_value = held.iter().sum::<f64>() == 1.0 && points_held == 1.0;
         self
     }
 
@@ -142,13 +137,25 @@ pub(super) fn smaller(left: f64, right: f64) -> f64 {
     if left < right { left } else { right }
 }
 
-/// The sum of counts, exact up to 2^53; four sums side by side, as one would wait for each addition.
-pub(super) fn total(counts: &[f64]) -> f64 {
-    let fours = counts.chunks_exact(4);
-    let rest: f64 = fours.remainder().iter().sum();
-    let mut sums = [0.0; 4];
-    for four in fours {
-        sums.iter_mut().zip(four).for_each(|(sum, count)| *sum += count);
+/// Calls `each` with a place among [`LANES`] and the numbers of every row of the columns, in order. Who keeps a
+/// sum or a maximum for each place waits for none before the next, and the processor does several at once.
+pub(super) fn side_by_side<const N: usize>(columns: [&[f64]; N], mut each: impl FnMut(usize, [f64; N])) {
+    let rows = columns.iter().map(|column| column.len()).min().unwrap_or(0);
+    let columns = columns.map(|column| column.get(..rows).unwrap_or(&[]).as_chunks::<LANES>());
+    for chunk in 0..rows / LANES {
+        let chunks = columns.map(|(chunks, _)| chunks[chunk]);
+        for lane in 0..LANES {
+            each(lane, chunks.map(|chunk| chunk[lane]));
+        }
     }
-    sums.iter().sum::<f64>() + rest
+    for lane in 0..rows % LANES {
+        each(lane, columns.map(|(_, rest)| rest[lane]));
+    }
+}
+
+/// The sum of counts, exact up to 2^53.
+pub(super) fn total(counts: &[f64]) -> f64 {
+    let mut sums = [0.0; LANES];
+    side_by_side([counts], |lane, [count]| sums[lane] += count);
+    sums.iter().sum()
 }

@@ -181,23 +181,23 @@ fn of_groups(bins: &Bins) -> Table {
     else {
         return cells.table();
     };
-    let points = bins.point.get(1..).unwrap_or(&[]);
+    let spread = bins.spread.get(1..).unwrap_or(&[]);
     let sixteen = GROUPS as f64;
     let mass = total(inside);
-    let is_large = |point: bool, count: f64| point && count * sixteen >= mass;
-    let large = inside.iter().zip(points).filter(|(count, point)| is_large(**point, **count));
+    let is_large = |spread: f64, count: f64| spread == 0.0 && count * sixteen >= mass;
+    let large = inside.iter().zip(spread).filter(|(count, spread)| is_large(**spread, **count));
     let rest = mass - large.map(|(count, _)| count).sum::<f64>();
     // As many groups for the rest as its share of the sixteen, and at least one.
     let per_count = (rest * sixteen / mass.max(1.0)).round().max(1.0) / rest.max(1.0);
     let part = |seen: f64| (seen * per_count) as u64;
     cells.push(*under, *now_under);
     let (mut group, mut gaps, mut open, mut seen) = ((0.0, 0.0), (0.0, 0.0), false, 0.0);
-    for ((&reference, &current), &point) in inside.iter().zip(now_inside).zip(points) {
+    for ((&reference, &current), &spread) in inside.iter().zip(now_inside).zip(spread) {
         if reference == 0.0 {
             gaps.1 += current;
             continue;
         }
-        let large = is_large(point, reference);
+        let large = is_large(spread, reference);
         if large || !open {
             cells.push(group.0, group.1);
             group = (0.0, 0.0);

@@ -175,7 +175,7 @@ fn of_numbers<'a>(numeric: &Numeric<'a>, bins: &Bins) -> Option<Statement<'a>> {
 fn beyond_an_edge<'a>(numeric: &Numeric<'a>, bins: &Bins) -> Option<Statement<'a>> {
     let edges = numeric.grid.edges();
     let (mut widest, mut at) = (-1.0, 0);
-    for (index, difference) in bins.difference.iter().take(edges.len()).enumerate() {
+    for (index, difference) in bins.difference().iter().take(edges.len()).enumerate() {
         if difference.abs() > widest {
             (widest, at) = (difference.abs(), index);
         }

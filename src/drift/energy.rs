@@ -1,6 +1,6 @@
 //! `energy`: the energy distance.
 
-use super::bins::{Bins, larger};
+use super::bins::{Bins, LANES, larger, side_by_side};
 use super::numeric::Numeric;
 use super::{DriftTest, NUMERIC, NotTestable, Pair, Score, VALUES_MIN};
 use crate::summary::NumericSummary;
@@ -33,7 +33,7 @@ fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
 }
 
 /// ∫(F − G)² dx and its error bound.
-fn squared(numeric: &Numeric<'_>, bins: &Bins) -> Result<(f64, f64), NotTestable> {
+fn squared<'a>(numeric: &Numeric<'a>, bins: &'a Bins) -> Result<(f64, f64), NotTestable> {
     let edges = numeric.grid.edges();
     let (Some(first), Some(last)) = (edges.first(), edges.last()) else {
         return Err(NotTestable::Degenerate { reason: "the baseline's grid has no edges".to_owned() });
@@ -47,15 +47,17 @@ fn squared(numeric: &Numeric<'_>, bins: &Bins) -> Result<(f64, f64), NotTestable
         square += likely;
         error += likely.max(q * q_excess + p * p_excess - likely);
     }
-    let mut a = bins.difference.first().copied().unwrap_or(0.0);
-    let shares = bins.p.iter().zip(&bins.q).zip(&bins.difference).skip(1);
-    for (edge, ((&p, &q), &b)) in edges.windows(2).zip(shares) {
-        let [low, high] = *edge else { continue };
+    let inner = |column: &'a [f64]| column.get(1..edges.len()).unwrap_or(&[]);
+    let [mut squares, mut errors] = [[0.0; LANES]; 2];
+    let columns =
+        [edges, inner(edges), inner(bins.lower()), inner(bins.difference()), inner(&bins.p), inner(&bins.q)];
+    side_by_side(columns, |lane, [low, high, a, b, p, q]| {
         let (width, swing) = (high - low, larger(p, q));
-        square += width * (a * a + a * b + b * b) * (1.0 / 3.0);
-        error += width * swing * (2.0 * larger(a.abs(), b.abs()) + swing);
-        a = b;
-    }
+        squares[lane] += width * (a * a + a * b + b * b) * (1.0 / 3.0);
+        errors[lane] += width * swing * (2.0 * larger(a.abs(), b.abs()) + swing);
+    });
+    square += squares.iter().sum::<f64>();
+    error += errors.iter().sum::<f64>();
     Ok((square, error))
 }
 

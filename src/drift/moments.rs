@@ -1,6 +1,6 @@
 //! `mean` and `variance`: tests of the mean and of the spread.
 
-use super::bins::total;
+use super::bins::{LANES, side_by_side, total};
 use super::law::{Tail, student_t_tail};
 use super::numeric::Numeric;
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_MIN};
@@ -186,13 +186,13 @@ fn inner_distances(numeric: &Numeric<'_>, counts: &[f64], (first, last): (usize,
         return 0.0;
     };
     let halved = 0.5 / fixed.scale;
-    let distance = |pair: &[f64], held: f64| match pair {
-        [low, high] if held > 0.0 => {
-            held * (((low - fixed.centre) + (high - fixed.centre)) * halved - centre).abs()
-        }
-        _ => 0.0,
-    };
-    edges.windows(2).zip(counts).map(|(pair, &held)| distance(pair, held)).sum()
+    let mut sums = [0.0; LANES];
+    side_by_side([edges, edges.get(1..).unwrap_or(&[]), counts], |lane, [low, high, held]| {
+        let distance = (((low - fixed.centre) + (high - fixed.centre)) * halved - centre).abs();
+        // An empty bin may be too far away for its middle to be a number.
+        sums[lane] += if held > 0.0 { held * distance } else { 0.0 };
+    });
+    sums.iter().sum()
 }
 
 /// The sum of a bin's values, in units of the grid's scale from its centre, if the bin is summed.

@@ -1,6 +1,6 @@
 //! `cvm` and `ad`: the Cramér–von Mises and Anderson–Darling tests on the grid.
 
-use super::bins::{Bins, larger, smaller};
+use super::bins::{Bins, LANES, larger, side_by_side, smaller};
 use super::cells::n_eff;
 use super::law::{BridgeForm, Tail, anderson_darling_tail, cramer_von_mises_tail};
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score};
@@ -46,20 +46,15 @@ const STATISTIC_MAX: f64 = 1e6;
 /// sizes; where a bin holds a large share (atoms), the law of the quadratic form on the grid's own bins.
 fn cvm_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let bins = pair.bins_that_vary()?;
-    let (mut statistic, mut bound, mut a) = (0.0, 0.0, 0.0f64);
-    let shares = bins.p.iter().zip(&bins.q);
-    let heights = bins.mass.iter().zip(&bins.difference);
-    for ((&point, (&p, &q)), (&mass, &b)) in bins.point.iter().zip(shares).zip(heights) {
-        let ends = a * a + b * b;
-        if point {
-            statistic += mass * ends * (1.0 / 2.0);
-        } else {
-            let swing = larger(p, q);
-            statistic += mass * (ends + a * b) * (1.0 / 3.0);
-            bound += mass * swing * (2.0 * larger(a.abs(), b.abs()) + swing);
-        }
-        a = b;
-    }
+    let [mut statistics, mut bounds] = [[0.0; LANES]; 2];
+    let columns = [bins.lower(), bins.difference(), &bins.p, &bins.q, &bins.mass, &bins.spread];
+    side_by_side(columns, |lane, [a, b, p, q, mass, spread]| {
+        let (ends, swing) = (a * a + b * b, spread * larger(p, q));
+        // The third part of a² + ab + b², or half of a² + b² in a point bin.
+        statistics[lane] += mass * (ends * (0.5 - spread * (1.0 / 6.0)) + spread * (a * b) * (1.0 / 3.0));
+        bounds[lane] += mass * swing * (2.0 * larger(a.abs(), b.abs()) + swing);
+    });
+    let (statistic, bound) = (statistics.iter().sum::<f64>(), bounds.iter().sum::<f64>());
     let (m, n) = pair.values;
     let n_eff = n_eff(m as f64, n as f64);
     let statistic = statistic * n_eff;
@@ -80,7 +75,7 @@ fn ad_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let mut sum = 0.0;
     // The last bin that holds values: its mass, the share up to its upper edge, and F − G there.
     let (mut mass, mut height, mut difference) = (0.0, 0.0f64, 0.0);
-    for (&next, &after) in bins.mass.iter().zip(&bins.difference).filter(|(mass, _)| **mass > 0.0) {
+    for (&next, &after) in bins.mass.iter().zip(bins.difference()).filter(|(mass, _)| **mass > 0.0) {
         if height > 0.0 {
             let below = if height < 1.0 { height } else { 1.0 };
             // The share above the edge is at least the next bin's, whatever rounding says.

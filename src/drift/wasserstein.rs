@@ -56,8 +56,8 @@ fn distance(numeric: &Numeric<'_>, bins: &Bins, sizes: (f64, f64)) -> Result<(f6
     let (above, above_bound) = beyond(numeric, sizes, edges.len(), *last);
     let (mut distance, mut bound) = (below + above, below_bound + above_bound);
     let (low_sums, high_sums) = (numeric.reference.low.len(), numeric.reference.high.len());
-    let mut a = bins.difference.first().copied().unwrap_or(0.0);
-    let shares = bins.p.iter().zip(&bins.q).zip(&bins.difference).skip(1);
+    let mut a = bins.difference().first().copied().unwrap_or(0.0);
+    let shares = bins.p.iter().zip(&bins.q).zip(bins.difference()).skip(1);
     for (number, (edge, ((&p, &q), &b))) in (1..).zip(edges.windows(2).zip(shares)) {
         let [low, high] = *edge else { continue };
         let inside = Inside { a, b, p, q, width: high - low };
