@@ -76,8 +76,8 @@ impl Moments {
         let last = counts.len().saturating_sub(sample.high.len().max(1));
         let first = sample.low.len().clamp(1, last.max(1));
         let mut distances = inner_distances(numeric, counts, (first, last), centre);
-        let outer = counts.iter().enumerate().filter(|(bin, _)| *bin < first || *bin >= last);
-        for (bin, &held) in outer.filter(|(_, held)| **held > 0.0) {
+        for bin in (0..first).chain(last.max(first)..counts.len()) {
+            let Some(&held) = counts.get(bin).filter(|held| **held > 0.0) else { continue };
             let sum = match standardised_sum(sample, bin) {
                 Some(sum) => sum,
                 None => held * middle(numeric, bin)?,

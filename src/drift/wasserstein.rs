@@ -1,6 +1,8 @@
 //! `wasserstein`: the first Wasserstein distance (earth mover's distance).
 
-use super::bins::Bins;
+use std::ops::Range;
+
+use super::bins::{Bins, LANES, larger, side_by_side, smaller};
 use super::numeric::Numeric;
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_MIN};
 
@@ -56,24 +58,47 @@ fn distance(numeric: &Numeric<'_>, bins: &Bins, sizes: (f64, f64)) -> Result<(f6
     let (above, above_bound) = beyond(numeric, sizes, edges.len(), *last);
     let (mut distance, mut bound) = (below + above, below_bound + above_bound);
     let (low_sums, high_sums) = (numeric.reference.low.len(), numeric.reference.high.len());
-    let mut a = bins.difference().first().copied().unwrap_or(0.0);
-    let shares = bins.p.iter().zip(&bins.q).zip(bins.difference()).skip(1);
-    for (number, (edge, ((&p, &q), &b))) in (1..).zip(edges.windows(2).zip(shares)) {
-        let [low, high] = *edge else { continue };
-        let inside = Inside { a, b, p, q, width: high - low };
-        let is_summed = number < low_sums || number + high_sums >= bins.len();
-        let area = if is_summed { inside.signed_area(numeric, sizes, number, high) } else { None };
-        let (part, error) = match area {
+    // Bins with two edges whose values are not summed; the others beside them.
+    let first = low_sums.max(1);
+    let last = bins.len().saturating_sub(high_sums).clamp(first, edges.len().max(first));
+    for number in (1..first).chain(last..edges.len()) {
+        let Some((inside, high)) = Inside::of(edges, bins, number) else { continue };
+        let (part, error) = match inside.signed_area(numeric, sizes, number, high) {
             Some(area) => (area.abs(), inside.area_error()),
-            None => (inside.linear(), inside.width * (p + q) / 2.0),
+            None => (inside.linear(), inside.width * (inside.p + inside.q) / 2.0),
         };
         distance += part;
         bound += error;
-        a = b;
     }
+    let inner = evenly(edges, bins, first..last);
+    (distance, bound) = (distance + inner.0, bound + inner.1);
     // The sums are kept in steps of 2^-32 of the scale, and differences of large numbers lose digits.
     let rounding = numeric.grid.fixed().scale * ROUNDING_STEP + distance * ROUNDING_SHARE;
     Ok((distance, bound + rounding))
+}
+
+/// ∫|F − G| over a run of bins with two edges each if both rise evenly, and its error bound.
+fn evenly(edges: &[f64], bins: &Bins, run: Range<usize>) -> (f64, f64) {
+    let [mut distances, mut bounds] = [[0.0; LANES]; 2];
+    let columns: [&[f64]; 6] = [
+        part(edges, run.start - 1, run.len()),
+        part(edges, run.start, run.len()),
+        part(bins.lower(), run.start, run.len()),
+        part(bins.difference(), run.start, run.len()),
+        part(&bins.p, run.start, run.len()),
+        part(&bins.q, run.start, run.len()),
+    ];
+    side_by_side(columns, |lane, [low, high, a, b, p, q]| {
+        let inside = Inside { a, b, p, q, width: high - low };
+        distances[lane] += inside.linear();
+        bounds[lane] += inside.width * (p + q) / 2.0;
+    });
+    (distances.iter().sum(), bounds.iter().sum())
+}
+
+/// So many numbers of a column from this one on; nothing if there are fewer.
+fn part(column: &[f64], from: usize, length: usize) -> &[f64] {
+    column.get(from..).and_then(|rest| rest.get(..length)).unwrap_or(&[])
 }
 
 /// One bin with two edges.
@@ -89,11 +114,21 @@ struct Inside {
 }
 
 impl Inside {
+    /// Bin `number` and its upper edge.
+    fn of(edges: &[f64], bins: &Bins, number: usize) -> Option<(Self, f64)> {
+        let (low, high) = (edges.get(number.checked_sub(1)?)?, *edges.get(number)?);
+        let (a, b) = (*bins.lower().get(number)?, *bins.difference().get(number)?);
+        let (p, q) = (*bins.p.get(number)?, *bins.q.get(number)?);
+        Some((Self { a, b, p, q, width: high - low }, high))
+    }
+
     /// ∫|F − G| over the bin if both rise evenly.
     fn linear(&self) -> f64 {
         let (a, b) = (self.a, self.b);
         let heights = a.abs() + b.abs();
-        if a * b >= 0.0 { self.width * heights / 2.0 } else { self.width * (a * a + b * b) / (2.0 * heights) }
+        // Both are worked out: which one it is cannot be foreseen, and waiting costs more than a division.
+        let crossing = (a * a + b * b) / heights;
+        self.width * 0.5 * if a * b >= 0.0 { heights } else { crossing }
     }
 
     /// ∫(F − G) over the bin, from the sums of its values; `None` where there are none, or where F − G
@@ -109,10 +144,10 @@ impl Inside {
 
     /// How much ∫|F − G| may exceed |∫(F − G)|.
     fn area_error(&self) -> f64 {
-        let up = (self.a + self.q).max(0.0);
-        let down = (self.p - self.a).max(0.0);
-        let swing = self.p.max(self.q) / 2.0;
-        self.width * (2.0 * up.min(down)).min(swing)
+        let up = larger(self.a + self.q, 0.0);
+        let down = larger(self.p - self.a, 0.0);
+        let swing = larger(self.p, self.q) / 2.0;
+        self.width * smaller(2.0 * smaller(up, down), swing)
     }
 }
 

@@ -113,7 +113,17 @@ impl FixedPoint {
 
 /// The nearest double: `sum as f64`, which is a call where one instruction does for all but huge sums.
 fn to_float(sum: i128) -> f64 {
-    i64::try_from(sum).map_or_else(|_| sum as f64, |sum| sum as f64)
+    match i64::try_from(sum) {
+        Ok(sum) => sum as f64,
+        Err(_) => huge_to_float(sum),
+    }
+}
+
+/// Kept apart, as the compiler would else make the call for every sum.
+#[cold]
+#[inline(never)]
+fn huge_to_float(sum: i128) -> f64 {
+    sum as f64
 }
 
 /// The nearest whole number, halves away from zero: `x.round() as i64`, which is a call into the
