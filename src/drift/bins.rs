@@ -139,17 +139,39 @@ pub(super) fn smaller(left: f64, right: f64) -> f64 {
 
 /// Calls `each` with a place among [`LANES`] and the numbers of every row of the columns, in order. Who keeps a
 /// sum or a maximum for each place waits for none before the next, and the processor does several at once.
+///
+/// Plain loops, and always inlined: what is left of calls here costs more than the sums.
+#[inline(always)]
 pub(super) fn side_by_side<const N: usize>(columns: [&[f64]; N], mut each: impl FnMut(usize, [f64; N])) {
-    let rows = columns.iter().map(|column| column.len()).min().unwrap_or(0);
-    let columns = columns.map(|column| column.get(..rows).unwrap_or(&[]).as_chunks::<LANES>());
-    for chunk in 0..rows / LANES {
-        let chunks = columns.map(|(chunks, _)| chunks[chunk]);
-        for lane in 0..LANES {
-            each(lane, chunks.map(|chunk| chunk[lane]));
-        }
+    let mut rows = usize::MAX;
+    for column in &columns {
+        rows = rows.min(column.len());
     }
-    for lane in 0..rows % LANES {
-        each(lane, columns.map(|(_, rest)| rest[lane]));
+    let mut row = 0;
+    while row < rows {
+        let lanes = LANES.min(rows - row);
+        let mut values = [[0.0; N]; LANES];
+        for (number, column) in columns.iter().enumerate() {
+            if let Some(chunk) = column.get(row..row + LANES) {
+                for lane in 0..LANES {
+                    values[lane][number] = chunk[lane];
+                }
+            } else if let Some(rest) = column.get(row..rows) {
+                for (lane, value) in rest.iter().enumerate().take(LANES) {
+                    values[lane][number] = *value;
+                }
+            }
+        }
+        if lanes == LANES {
+            for lane in 0..LANES {
+                each(lane, values[lane]);
+            }
+        } else {
+            for (lane, value) in values.iter().enumerate().take(lanes) {
+                each(lane, *value);
+            }
+        }
+        row += LANES;
     }
 }
 
