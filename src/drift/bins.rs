@@ -59,10 +59,10 @@ impl Bins {
         let (mut f, mut g) = (0.0, 0.0);
         let mut heights = Vec::with_capacity(p.len() + 1);
         heights.push(0.0);
-        heights.extend(p.iter().zip(&q).map(|(p, q)| {
+        for (p, q) in p.iter().zip(&q) {
             (g, f) = (g + p, f + q);
-            f - g
-        }));
+            heights.push(f - g);
+        }
         let points = numeric.grid.points();
         let mut spread = vec![1.0; p.len()];
         for &bin in points {
@@ -142,36 +142,35 @@ pub(super) fn smaller(left: f64, right: f64) -> f64 {
 ///
 /// Plain loops, and always inlined: what is left of calls here costs more than the sums.
 #[inline(always)]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "plain loops are what the compiler turns into vector instructions"
+)]
 pub(super) fn side_by_side<const N: usize>(columns: [&[f64]; N], mut each: impl FnMut(usize, [f64; N])) {
     let mut rows = usize::MAX;
     for column in &columns {
         rows = rows.min(column.len());
     }
     let mut row = 0;
-    while row < rows {
-        let lanes = LANES.min(rows - row);
+    while row + LANES <= rows {
         let mut values = [[0.0; N]; LANES];
-        for (number, column) in columns.iter().enumerate() {
-            if let Some(chunk) = column.get(row..row + LANES) {
-                for lane in 0..LANES {
-                    values[lane][number] = chunk[lane];
-                }
-            } else if let Some(rest) = column.get(row..rows) {
-                for (lane, value) in rest.iter().enumerate().take(LANES) {
-                    values[lane][number] = *value;
-                }
+        for number in 0..N {
+            let Some(chunk) = columns[number].get(row..row + LANES) else { continue };
+            for lane in 0..LANES {
+                values[lane][number] = chunk[lane];
             }
         }
-        if lanes == LANES {
-            for lane in 0..LANES {
-                each(lane, values[lane]);
-            }
-        } else {
-            for (lane, value) in values.iter().enumerate().take(lanes) {
-                each(lane, *value);
-            }
+        for lane in 0..LANES {
+            each(lane, values[lane]);
         }
         row += LANES;
+    }
+    for lane in 0..rows - row {
+        let mut values = [0.0; N];
+        for number in 0..N {
+            values[number] = columns[number].get(row + lane).copied().unwrap_or(0.0);
+        }
+        each(lane, values);
     }
 }
 

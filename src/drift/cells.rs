@@ -73,14 +73,14 @@ impl Table {
 
     /// Pairs of counts (reference, current).
     pub(super) fn counts(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
-        self.reference.iter().copied().zip(self.current.iter().copied())
+        self.reference.iter().zip(&self.current).map(|(b, a)| (*b, *a))
     }
 
     /// Pairs of shares (reference, current), nothing where a sample is empty.
     pub(super) fn shares(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
         let (m, n) = (self.m, self.n);
-        let cells = if m > 0.0 && n > 0.0 { self.len() } else { 0 };
-        self.counts().take(cells).map(move |(b, a)| (b / m, a / n))
+        let both = m > 0.0 && n > 0.0;
+        self.counts().filter(move |_| both).map(move |(b, a)| (b / m, a / n))
     }
 
     /// Pairs of shares (reference, current) after half a count is added to every cell of both samples.

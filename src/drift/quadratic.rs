@@ -75,7 +75,10 @@ fn ad_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let mut sum = 0.0;
     // The last bin that holds values: its mass, the share up to its upper edge, and F − G there.
     let (mut mass, mut height, mut difference) = (0.0, 0.0f64, 0.0);
-    for (&next, &after) in bins.mass.iter().zip(bins.difference()).filter(|(mass, _)| **mass > 0.0) {
+    for (&next, &after) in bins.mass.iter().zip(bins.difference()) {
+        if next <= 0.0 {
+            continue;
+        }
         if height > 0.0 {
             let below = if height < 1.0 { height } else { 1.0 };
             // The share above the edge is at least the next bin's, whatever rounding says.

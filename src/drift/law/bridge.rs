@@ -6,7 +6,7 @@
 //! P(X > x) = (1/2πi)·∫ exp(−sx)·D(2s)^(−1/2)/s ds along any path through c from −i∞ to i∞.
 //!
 //! Through the saddle point, along a hyperbola that bends around the zeros, the integrand has no oscillation to
-//! speak of and falls doubly exponentially, so the midpoint rule gives about ten digits with some thirty
+//! speak of and falls doubly exponentially, so the midpoint rule gives about eight digits with some twenty-five
 //! points, in the far tail as well as in the middle (the method of Rice 1980, doi:10.1137/0901030; the path
 //! after Weideman and Trefethen 2007, doi:10.1090/S0025-5718-07-01945-X). The eigenvalues are never needed.
 
@@ -18,13 +18,13 @@ use super::tail::Tail;
 /// Step between the points of the path.
 const STEP: f64 = 0.25;
 /// The angle of the hyperbola: how soon it bends. The integrand is analytic this far on either side, which
-/// makes the midpoint rule's error about exp(−2π·angle/step) = 2e-11.
+/// makes the midpoint rule's error about exp(−2π·angle/step) = 3e-9.
 const ANGLE: f64 = FRAC_PI_4;
 /// Points of the path that are worked out side by side.
 const LANES: usize = 4;
 /// The path ends where a group of points adds less than this share.
 const NEGLIGIBLE: f64 = 1e-11;
-/// Groups of points at most; about eight are needed.
+/// Groups of points at most; about seven are needed.
 const GROUPS_MAX: usize = 64;
 /// Steps towards the saddle point at most; about four are needed.
 const SADDLE_STEPS_MAX: usize = 100;
