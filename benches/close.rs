@@ -1,7 +1,11 @@
 //! Closing a window: every test and the words for people on 20, 1,000 and 10,000 columns, of which six in ten
 //! are continuous numbers, two have a third of their values in one atom, and two are categories; then the same
 //! with only the tests that may alarm, as a calibration runs them; then each test alone.
+//!
+//! Before criterion's wall times it prints the processor time of each, which other work on the machine
+//! disturbs less.
 
+use std::fs;
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -15,6 +19,8 @@ const BINS: u32 = 266;
 const NAMES: usize = 40;
 const REFERENCE_ROWS: usize = 50_000;
 const CURRENT_ROWS: usize = 5_000;
+/// Runs of which the median processor time is told.
+const PROCESSOR_RUNS: usize = 9;
 /// Columns that differ; further ones are copies of these.
 const DISTINCT: usize = 100;
 
@@ -118,6 +124,40 @@ fn close(criterion: &mut Criterion) {
     }
 }
 
+/// Seconds that this thread has spent on a processor; `None` where the system does not tell.
+fn processor_seconds() -> Option<f64> {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(stat.split(' ').next()?.parse::<f64>().ok()? * 1e-9)
+}
+
+/// Prints the median over runs of the processor time of closing a window. A run is repeated until it has taken
+/// long enough for the clock, which moves in steps of milliseconds.
+fn processor_time(_: &mut Criterion) {
+    let distinct: Vec<Column> = (0..DISTINCT).map(Column::new).collect();
+    for (name, score) in
+        [("close", Column::score_all as fn(&Column) -> usize), ("alarming", Column::score_alarming)]
+    {
+        for columns in [20usize, 1_000, 10_000] {
+            let window: Vec<Column> = distinct.iter().cycle().take(columns).cloned().collect();
+            let repeats = 40_000 / columns;
+            let run = || {
+                let before = processor_seconds()?;
+                for _ in 0..repeats {
+                    black_box(window.iter().map(score).sum::<usize>());
+                }
+                Some((processor_seconds()? - before) / repeats as f64)
+            };
+            run();
+            let mut times: Vec<f64> = (0..PROCESSOR_RUNS).filter_map(|_| run()).collect();
+            times.sort_by(f64::total_cmp);
+            match times.get(times.len() / 2) {
+                Some(median) => println!("{name}/{columns}: processor time {:.3} ms", median * 1e3),
+                None => println!("{name}/{columns}: this system does not tell the processor time"),
+            }
+        }
+    }
+}
+
 /// One column of each sort, wholly, and by its tests. A test alone also prepares what tests share.
 fn each_test(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("test");
@@ -140,5 +180,5 @@ fn each_test(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, close, each_test);
+criterion_group!(benches, processor_time, close, each_test);
 criterion_main!(benches);

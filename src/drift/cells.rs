@@ -17,7 +17,7 @@
 //!
 //! Invariant: cells that are empty in both samples are left out; both vectors have one length.
 
-use super::bins::Bin;
+use super::bins::{Bins, total};
 use super::law::Tail;
 use super::{NotTestable, Pair, Score};
 use crate::summary::{CategoricalSummary, Categories, ColumnSummary, Shape};
@@ -29,24 +29,66 @@ pub const GROUPS: u64 = 16;
 /// it small cells make the law's tail too thin: with 1.9 expected, 4.6 times as many false alarms at 0.001.
 pub const EXPECTED_MIN: f64 = 10.0;
 
+/// Counts of two samples in the same cells, exact up to 2^53.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Table {
+    pub(super) reference: Vec<f64>,
+    pub(super) current: Vec<f64>,
+    /// Their sums.
+    pub(super) m: f64,
+    pub(super) n: f64,
+}
+
 /// The counts of two samples in the same cells.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Cells {
-    /// Counts, exact up to 2^53.
-    pub(super) reference: Vec<f64>,
-    pub(super) current: Vec<f64>,
+    pub(super) table: Table,
     /// The cells that p-values are taken from, where they are not these.
     pooled: Option<Box<Pooled>>,
-    /// Whether neighbouring cells are near each other, so that pooling joins neighbours.
-    ordered: bool,
 }
 
 /// Cells after small ones were joined.
 #[derive(Debug, Clone, PartialEq)]
 struct Pooled {
-    reference: Vec<f64>,
-    current: Vec<f64>,
+    table: Table,
     remark: String,
+}
+
+impl Table {
+    /// Of counts in the same cells.
+    pub(super) fn new(reference: Vec<f64>, current: Vec<f64>) -> Self {
+        let (m, n) = (total(&reference), total(&current));
+        Self { reference, current, m, n }
+    }
+
+    /// Of whole counts.
+    pub(super) fn of_counts(reference: &[u64], current: &[u64]) -> Self {
+        Self::new(floats(reference), floats(current))
+    }
+
+    /// Number of cells.
+    pub(super) fn len(&self) -> usize {
+        self.reference.len()
+    }
+
+    /// Pairs of counts (reference, current).
+    pub(super) fn counts(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
+        self.reference.iter().zip(&self.current).map(|(b, a)| (*b, *a))
+    }
+
+    /// Pairs of shares (reference, current), nothing where a sample is empty.
+    pub(super) fn shares(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
+        let (m, n) = (self.m, self.n);
+        let both = m > 0.0 && n > 0.0;
+        self.counts().filter(move |_| both).map(move |(b, a)| (b / m, a / n))
+    }
+
+    /// Pairs of shares (reference, current) after half a count is added to every cell of both samples.
+    pub(super) fn smoothed_shares(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
+        let extra = self.reference.len().min(self.current.len()) as f64 / 2.0;
+        let (m, n) = (self.m + extra, self.n + extra);
+        self.counts().map(move |(b, a)| ((b + 0.5) / m, (a + 0.5) / n))
+    }
 }
 
 impl Cells {
@@ -57,96 +99,134 @@ impl Cells {
     /// one cell; `NotApplicable` when the summaries do not belong to the shape.
     pub(super) fn of(pair: &Pair<'_>) -> Result<Self, NotTestable> {
         pair.sizes(super::VALUES_MIN)?;
-        let mut cells = match (pair.shape, pair.reference, pair.current) {
-            (Shape::Numeric(_), _, _) => Self::of_groups(&pair.bins()?.each),
+        let (table, ordered) = match (pair.shape, pair.reference, pair.current) {
+            (Shape::Numeric(_), _, _) => (of_groups(pair.bins()?), true),
             (
                 Shape::Categorical(categories),
                 ColumnSummary::Categorical(reference),
                 ColumnSummary::Categorical(current),
             ) if [reference, current].iter().all(|side| side.counts.len() == categories.len()) => {
-                Self::of_names(categories, reference, current)
+                (of_names(categories, reference, current), false)
             }
             _ => return Err(super::shape_mismatch()),
         };
-        if cells.reference.len() < 2 {
+        if table.len() < 2 {
             return Err(NotTestable::Degenerate {
                 reason: "all values of both samples are in one cell".to_owned(),
             });
         }
-        cells.pooled = cells.pool().map(Box::new);
-        Ok(cells)
+        let pooled = pool(&table, ordered).map(Box::new);
+        Ok(Self { table, pooled })
     }
 
-    fn empty(ordered: bool) -> Self {
-        Self { reference: Vec::new(), current: Vec::new(), pooled: None, ordered }
-    }
-
-    fn of_names(
-        categories: &Categories,
-        reference: &CategoricalSummary,
-        current: &CategoricalSummary,
-    ) -> Self {
-        let mut cells = Self::empty(false);
-        let unseen = categories.unseen();
-        for index in 0..unseen {
-            cells.push(reference.counts.get(index) as f64, current.counts.get(index) as f64);
-        }
-        let told = |side: &CategoricalSummary| {
-            side.unseen.values().map(|(_, count)| u128::from(*count)).sum::<u128>()
-                == u128::from(side.counts.get(unseen))
+    /// A score of a distance whose value `scaled` by n_eff is chi-squared with cells − 1 degrees of freedom.
+    /// The statistic is that of the cells as they are, the p-value that of the cells after small ones were
+    /// joined; there is none when fewer than two are left.
+    pub(super) fn score(&self, pair: &Pair<'_>, distance: Distance, scaled: fn(f64, f64) -> f64) -> Score {
+        let plain = distance(&self.table);
+        let score = pair.score(plain);
+        let n_eff = n_eff(self.table.m, self.table.n);
+        let p_value = |distance: f64, cells: usize| {
+            super::law::chi_squared_tail(scaled(distance, n_eff), cells as f64 - 1.0)
         };
-        if told(reference) && told(current) {
-            let mut hashes: Vec<u64> =
-                reference.unseen.keys().chain(current.unseen.keys()).copied().collect();
-            hashes.sort_unstable();
-            hashes.dedup();
-            let count = |side: &CategoricalSummary, hash| {
-                side.unseen.get(hash).map_or(0.0, |(_, count)| *count as f64)
-            };
-            hashes.iter().for_each(|hash| cells.push(count(reference, hash), count(current, hash)));
-        } else {
-            cells.push(reference.counts.get(unseen) as f64, current.counts.get(unseen) as f64);
+        match &self.pooled {
+            None => score.with_p_value(p_value(plain, self.table.len())),
+            Some(pooled) if pooled.table.len() < 2 => score,
+            Some(pooled) => {
+                let joined = distance(&pooled.table);
+                score.with_p_value(p_value(joined, pooled.table.len())).with_detail(&pooled.remark)
+            }
         }
-        cells
     }
 
-    /// Groups of bins, from the reference alone: underflow, groups in order, overflow, gaps.
-    fn of_groups(bins: &[Bin]) -> Self {
-        let mut cells = Self::empty(true);
-        let [under, inside @ .., over] = bins else { return cells };
-        let sixteen = GROUPS as f64;
-        let mass: f64 = inside.iter().map(|bin| bin.reference).sum();
-        let is_large = |bin: &Bin| bin.point && bin.reference * sixteen >= mass;
-        let rest: f64 = inside.iter().filter(|bin| !is_large(bin)).map(|bin| bin.reference).sum();
-        // As many groups for the rest as its share of the sixteen, and at least one.
-        let per_count = (rest * sixteen / mass.max(1.0)).round().max(1.0) / rest.max(1.0);
-        let part = |seen: f64| (seen * per_count) as u64;
-        cells.push(under.reference, under.current);
-        let (mut group, mut gaps, mut open, mut seen) = ((0.0, 0.0), (0.0, 0.0), false, 0.0);
-        for bin in inside {
-            if bin.reference == 0.0 {
-                gaps.1 += bin.current;
-                continue;
-            }
-            let large = is_large(bin);
-            if large || !open {
-                cells.push(group.0, group.1);
-                group = (0.0, 0.0);
-            }
-            group = (group.0 + bin.reference, group.1 + bin.current);
-            if large {
-                open = false;
-                continue;
-            }
-            let before = part(seen);
-            seen += bin.reference;
-            // A group ends with the bin that reaches the next part; half a count of slack is for rounding.
-            open = part(seen + 0.5) == before;
+    /// The exact p-value of the largest cell's share, the largest by the sum over both samples. It serves
+    /// where pooling leaves one cell: in tiny samples, and where one cell holds nearly everything.
+    pub(super) fn largest_against_rest(&self) -> Tail {
+        let cells = self.table.counts();
+        let largest = cells.max_by(|left, right| (left.0 + left.1).total_cmp(&(right.0 + right.1)));
+        // Whole numbers that were counts: what is beyond the largest count is cut to it.
+        let (m, n) = (self.table.m as u64, self.table.n as u64);
+        largest.map_or(Tail::certain(), |(b, a)| super::law::rates_differ_tail(a as u64, n, b as u64, m))
+    }
+}
+
+fn of_names(categories: &Categories, reference: &CategoricalSummary, current: &CategoricalSummary) -> Table {
+    let mut cells = Collected::with_capacity(categories.len());
+    let unseen = categories.unseen();
+    let counts = reference.counts.iter().zip(current.counts.iter()).take(unseen);
+    counts.for_each(|(before, now)| cells.push(before as f64, now as f64));
+    let told = |side: &CategoricalSummary| {
+        side.unseen.values().map(|(_, count)| u128::from(*count)).sum::<u128>()
+            == u128::from(side.counts.get(unseen))
+    };
+    if told(reference) && told(current) {
+        let mut hashes: Vec<u64> = reference.unseen.keys().chain(current.unseen.keys()).copied().collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        let count =
+            |side: &CategoricalSummary, hash| side.unseen.get(hash).map_or(0.0, |(_, count)| *count as f64);
+        hashes.iter().for_each(|hash| cells.push(count(reference, hash), count(current, hash)));
+    } else {
+        cells.push(reference.counts.get(unseen) as f64, current.counts.get(unseen) as f64);
+    }
+    cells.table()
+}
+
+/// Groups of bins, from the reference alone: underflow, groups in order, overflow, gaps.
+fn of_groups(bins: &Bins) -> Table {
+    // Sixteen groups, what is beyond, the gaps, and a few atoms.
+    let mut cells = Collected::with_capacity(24);
+    let ([under, inside @ .., over], [now_under, now_inside @ .., now_over]) =
+        (bins.reference.as_slice(), bins.current.as_slice())
+    else {
+        return cells.table();
+    };
+    let spread = bins.spread.get(1..).unwrap_or(&[]);
+    let sixteen = GROUPS as f64;
+    let mass = total(inside);
+    let is_large = |spread: f64, count: f64| spread == 0.0 && count * sixteen >= mass;
+    let large = inside.iter().zip(spread).filter(|(count, spread)| is_large(**spread, **count));
+    let rest = mass - large.map(|(count, _)| count).sum::<f64>();
+    // As many groups for the rest as its share of the sixteen, and at least one.
+    let per_count = (rest * sixteen / mass.max(1.0)).round().max(1.0) / rest.max(1.0);
+    let part = |seen: f64| (seen * per_count) as u64;
+    cells.push(*under, *now_under);
+    let (mut group, mut gaps, mut open, mut seen) = ((0.0, 0.0), (0.0, 0.0), false, 0.0);
+    for ((&reference, &current), &spread) in inside.iter().zip(now_inside).zip(spread) {
+        if reference == 0.0 {
+            gaps.1 += current;
+            continue;
         }
-        cells.push(group.0, group.1);
-        cells.push(over.reference, over.current);
-        cells.push(gaps.0, gaps.1);
-        cells
+        let large = is_large(spread, reference);
+        if large || !open {
+            cells.push(group.0, group.1);
+            group = (0.0, 0.0);
+        }
+        group = (group.0 + reference, group.1 + current);
+        if large {
+            open = false;
+            continue;
+        }
+        let before = part(seen);
+        seen += reference;
+        // A group ends with the bin that reaches the next part; half a count of slack is for rounding.
+        open = part(seen + 0.5) == before;
+    }
+    cells.push(group.0, group.1);
+    cells.push(*over, *now_over);
+    cells.push(gaps.0, gaps.1);
+    cells.table()
+}
+
+/// Cells as they are made; those that are empty in both samples are left out.
+struct Collected {
+    reference: Vec<f64>,
+    current: Vec<f64>,
+}
+
+impl Collected {
+    fn with_capacity(cells: usize) -> Self {
+        Self { reference: Vec::with_capacity(cells), current: Vec::with_capacity(cells) }
     }
 
     fn push(&mut self, reference: f64, current: f64) {
@@ -156,57 +236,31 @@ impl Cells {
         }
     }
 
-    /// Joins cells until each is expected to hold at least [`EXPECTED_MIN`] in either sample: neighbours
-    /// where cells are ordered, else all small cells together. The choice rests on the sums over both
-    /// samples only, so that the law given those sums stays what it was. May leave a single cell.
-    /// `None` where no cell has to be joined.
-    fn pool(&self) -> Option<Pooled> {
-        let (m, n) = (total(&self.reference), total(&self.current));
-        let needed = EXPECTED_MIN * (n + m) / n.min(m);
-        let sums: Vec<f64> = self.reference.iter().zip(&self.current).map(|(b, a)| b + a).collect();
-        if sums.iter().all(|sum| *sum >= needed) {
-            return None;
-        }
-        let joined = if self.ordered { join_neighbours(&sums, needed) } else { join_small(&sums, needed) };
-        let cells = joined.iter().max().map_or(0, |last| last + 1);
-        let (mut reference, mut current) = (vec![0.0; cells], vec![0.0; cells]);
-        for (cell, &to) in joined.iter().enumerate() {
-            reference[to] += self.reference[cell];
-            current[to] += self.current[cell];
-        }
-        let remark = format!("p-value after pooling {} cells to {cells}", self.reference.len());
-        Some(Pooled { reference, current, remark })
+    fn table(self) -> Table {
+        Table::new(self.reference, self.current)
     }
+}
 
-    /// A score of a distance whose value `scaled` by n_eff is chi-squared with cells − 1 degrees of freedom.
-    /// The statistic is that of the cells as they are, the p-value that of the cells after small ones were
-    /// joined; there is none when fewer than two are left.
-    pub(super) fn score(&self, pair: &Pair<'_>, distance: Distance, scaled: fn(f64, f64) -> f64) -> Score {
-        let plain = distance(&self.reference, &self.current);
-        let score = pair.score(plain);
-        let n_eff = n_eff(total(&self.reference), total(&self.current));
-        let p_value = |distance: f64, cells: usize| {
-            super::law::chi_squared_tail(scaled(distance, n_eff), cells as f64 - 1.0)
-        };
-        match &self.pooled {
-            None => score.with_p_value(p_value(plain, self.reference.len())),
-            Some(pooled) if pooled.reference.len() < 2 => score,
-            Some(pooled) => {
-                let joined = distance(&pooled.reference, &pooled.current);
-                score.with_p_value(p_value(joined, pooled.reference.len())).with_detail(&pooled.remark)
-            }
-        }
+/// Joins cells until each is expected to hold at least [`EXPECTED_MIN`] in either sample: neighbours
+/// where cells are `ordered`, else all small cells together. The choice rests on the sums over both
+/// samples only, so that the law given those sums stays what it was. May leave a single cell.
+/// `None` where no cell has to be joined.
+fn pool(table: &Table, ordered: bool) -> Option<Pooled> {
+    let (m, n) = (table.m, table.n);
+    let needed = EXPECTED_MIN * (n + m) / n.min(m);
+    if table.counts().all(|(b, a)| b + a >= needed) {
+        return None;
     }
-
-    /// The exact p-value of the largest cell's share, the largest by the sum over both samples. It serves
-    /// where pooling leaves one cell: in tiny samples, and where one cell holds nearly everything.
-    pub(super) fn largest_against_rest(&self) -> Tail {
-        let cells = self.reference.iter().zip(&self.current);
-        let largest = cells.max_by(|left, right| (left.0 + left.1).total_cmp(&(right.0 + right.1)));
-        // Whole numbers that were counts: what is beyond the largest count is cut to it.
-        let (m, n) = (total(&self.reference) as u64, total(&self.current) as u64);
-        largest.map_or(Tail::certain(), |(&b, &a)| super::law::rates_differ_tail(a as u64, n, b as u64, m))
+    let sums: Vec<f64> = table.counts().map(|(b, a)| b + a).collect();
+    let joined = if ordered { join_neighbours(&sums, needed) } else { join_small(&sums, needed) };
+    let cells = joined.iter().max().map_or(0, |last| last + 1);
+    let (mut reference, mut current) = (vec![0.0; cells], vec![0.0; cells]);
+    for ((b, a), &to) in table.counts().zip(&joined) {
+        reference[to] += b;
+        current[to] += a;
     }
+    let remark = format!("p-value after pooling {} cells to {cells}", table.len());
+    Some(Pooled { table: Table::new(reference, current), remark })
 }
 
 /// The cells that the p-value of [`g`](fn@super::g) is taken from: reference and current, joined until each is
@@ -216,56 +270,23 @@ impl Cells {
 /// As those tests.
 pub fn pooled_cells(pair: &Pair<'_>) -> Result<(Vec<u64>, Vec<u64>), NotTestable> {
     let cells = pair.cells()?;
-    let (reference, current) = match &cells.pooled {
-        Some(pooled) => (&pooled.reference, &pooled.current),
-        None => (&cells.reference, &cells.current),
-    };
+    let table = cells.pooled.as_ref().map_or(&cells.table, |pooled| &pooled.table);
     // Whole numbers that were counts.
     let whole = |counts: &[f64]| counts.iter().map(|count| *count as u64).collect();
-    Ok((whole(reference), whole(current)))
+    Ok((whole(&table.reference), whole(&table.current)))
 }
 
-/// A distance of two vectors of counts, the reference first.
-pub(super) type Distance = fn(&[f64], &[f64]) -> f64;
-
-/// A distance of whole counts.
-pub(super) fn of_counts(reference: &[u64], current: &[u64], distance: Distance) -> f64 {
-    distance(&floats(reference), &floats(current))
-}
+/// A distance of two samples.
+pub(super) type Distance = fn(&Table) -> f64;
 
 /// Counts as doubles.
 pub(super) fn floats(counts: &[u64]) -> Vec<f64> {
     counts.iter().map(|&count| count as f64).collect()
 }
 
-/// The sum of counts; exact up to 2^53, rounded beyond.
-pub(super) fn total(counts: &[f64]) -> f64 {
-    counts.iter().sum()
-}
-
 /// n·m/(n+m): the size of a single sample with the variance of the difference of two; 0 if one is empty.
 pub(super) fn n_eff(m: f64, n: f64) -> f64 {
     if n > 0.0 && m > 0.0 { n / (1.0 + n / m) } else { 0.0 }
-}
-
-/// Pairs of shares (reference, current), nothing where a sample is empty.
-pub(super) fn shares<'a>(
-    reference: &'a [f64],
-    current: &'a [f64],
-) -> impl Iterator<Item = (f64, f64)> + use<'a> {
-    let (m, n) = (total(reference), total(current));
-    let both = m > 0.0 && n > 0.0;
-    reference.iter().zip(current).filter(move |_| both).map(move |(b, a)| (b / m, a / n))
-}
-
-/// Pairs of shares (reference, current) after half a count is added to every cell of both samples.
-pub(super) fn smoothed_shares<'a>(
-    reference: &'a [f64],
-    current: &'a [f64],
-) -> impl Iterator<Item = (f64, f64)> + use<'a> {
-    let extra = reference.len().min(current.len()) as f64 / 2.0;
-    let (m, n) = (total(reference) + extra, total(current) + extra);
-    reference.iter().zip(current).map(move |(b, a)| ((b + 0.5) / m, (a + 0.5) / n))
 }
 
 fn join_neighbours(sums: &[f64], needed: f64) -> Vec<usize> {
@@ -306,30 +327,28 @@ fn join_small(sums: &[f64], needed: f64) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    fn cells(reference: &[u64], current: &[u64], ordered: bool) -> Cells {
-        Cells { reference: floats(reference), current: floats(current), pooled: None, ordered }
+    fn pooled(reference: &[u64], current: &[u64], ordered: bool) -> Option<Table> {
+        pool(&Table::of_counts(reference, current), ordered).map(|pooled| pooled.table)
     }
 
     #[test]
     fn neighbours_are_joined_until_each_cell_is_large() {
-        let pooled =
-            cells(&[0, 50, 50, 50, 3], &[2, 50, 50, 50, 0], true).pool().expect("there is a small cell");
+        let pooled = pooled(&[0, 50, 50, 50, 3], &[2, 50, 50, 50, 0], true).expect("there is a small cell");
         assert_eq!(pooled.reference, [50.0, 50.0, 53.0]);
         assert_eq!(pooled.current, [52.0, 50.0, 50.0]);
     }
 
     #[test]
     fn all_small_names_make_one_cell() {
-        let pooled = cells(&[100, 3, 90, 2, 20, 4], &[100, 3, 90, 2, 20, 4], false)
-            .pool()
-            .expect("there is a small cell");
+        let pooled =
+            pooled(&[100, 3, 90, 2, 20, 4], &[100, 3, 90, 2, 20, 4], false).expect("there is a small cell");
         assert_eq!(pooled.reference, [29.0, 90.0, 100.0]);
     }
 
     #[test]
     fn tiny_samples_are_pooled_into_one_cell() {
         for ordered in [true, false] {
-            let pooled = cells(&[1, 2, 3], &[3, 2, 1], ordered).pool().expect("there is a small cell");
+            let pooled = pooled(&[1, 2, 3], &[3, 2, 1], ordered).expect("there is a small cell");
             assert_eq!((pooled.reference, pooled.current), (vec![6.0], vec![6.0]));
         }
     }
@@ -337,8 +356,7 @@ mod tests {
     #[test]
     fn large_cells_are_left_alone() {
         for ordered in [true, false] {
-            let before = cells(&[30, 40, 50], &[35, 45, 55], ordered);
-            assert_eq!(before.pool(), None);
+            assert_eq!(pooled(&[30, 40, 50], &[35, 45, 55], ordered), None);
         }
     }
 }

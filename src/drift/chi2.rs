@@ -1,6 +1,6 @@
 //! `chi2`: Pearson's chi-squared test of homogeneity.
 
-use super::cells::{Distance, of_counts, total};
+use super::cells::{Distance, Table};
 use super::tv;
 use super::{BOTH, DriftTest, EffectUnit, NotTestable, Pair, Score};
 
@@ -15,11 +15,11 @@ pub(super) const TEST: DriftTest = DriftTest {
 /// X² = Σ(O − E)²/E over the cells of both samples, E the expected count when both have the pooled shares
 /// (Pearson 1900); cells empty in both are dropped. 0 when either sample is empty.
 pub fn chi2(reference: &[u64], current: &[u64]) -> f64 {
-    of_counts(reference, current, statistic)
+    statistic(&Table::of_counts(reference, current))
 }
 
-fn statistic(reference: &[f64], current: &[f64]) -> f64 {
-    sum_over_expected(reference, current, |observed, expected| (observed - expected).powi(2) / expected)
+fn statistic(table: &Table) -> f64 {
+    sum_over_expected(table, |observed, expected| (observed - expected).powi(2) / expected)
 }
 
 /// Degrees of freedom of a test of homogeneity of two samples: cells that are not empty in both, less one.
@@ -28,14 +28,14 @@ pub fn homogeneity_degrees(reference: &[u64], current: &[u64]) -> usize {
 }
 
 /// Σ of `term(observed, expected)` over the cells of both samples.
-pub(super) fn sum_over_expected(reference: &[f64], current: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {
-    let (m, n) = (total(reference), total(current));
+pub(super) fn sum_over_expected(table: &Table, term: impl Fn(f64, f64) -> f64) -> f64 {
+    let (m, n) = (table.m, table.n);
     if m == 0.0 || n == 0.0 {
         return 0.0;
     }
-    let cells = reference.iter().zip(current).filter(|(b, a)| **b > 0.0 || **a > 0.0);
+    let cells = table.counts().filter(|(b, a)| *b > 0.0 || *a > 0.0);
     cells
-        .map(|(&b, &a)| {
+        .map(|(b, a)| {
             let pooled = (b + a) / (n + m);
             term(a, n * pooled) + term(b, m * pooled)
         })
@@ -57,7 +57,7 @@ pub(super) fn homogeneity_score(pair: &Pair<'_>, statistic: Distance) -> Result<
     let cells = pair.cells()?;
     let score = cells
         .score(pair, statistic, |statistic, _| statistic)
-        .with_effect(tv::distance(&cells.reference, &cells.current), EffectUnit::Share);
+        .with_effect(tv::distance(&cells.table), EffectUnit::Share);
     if score.p_value.is_some() {
         return Ok(score);
     }

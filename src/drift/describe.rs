@@ -5,7 +5,7 @@
 //! from none to 5 % is as loud as from 40 % to 62 %, whatever the sample sizes.
 
 use super::Pair;
-use super::bins::Bin;
+use super::bins::Bins;
 use super::missing::missing;
 use super::numeric::Numeric;
 use super::overflow::shares_beyond;
@@ -20,18 +20,57 @@ const PREFERENCE: f64 = 0.9;
 const TIE: f64 = 1e-9;
 
 /// A statement and how often it is true.
-struct Statement {
-    /// What stands before the window's share.
-    before: String,
-    /// What stands after it.
-    after: String,
+struct Statement<'a> {
+    words: Words<'a>,
     current: f64,
     reference: f64,
 }
 
-impl Statement {
-    fn new(before: impl Into<String>, after: impl Into<String>, reference: f64, current: f64) -> Self {
-        Self { before: before.into(), after: after.into(), current, reference }
+/// What a statement says of rows. It becomes text only when it is told: most statements are not.
+enum Words<'a> {
+    /// That they are so; what stands before "31 % of rows".
+    Are(&'static str),
+    /// That their value is above this one.
+    Above(f64),
+    /// That it is not above.
+    AtOrBelow(f64),
+    /// That it is outside the training range.
+    Outside(f64, f64),
+    /// That it is this one.
+    EqualTo(f64),
+    /// That it is the name of this count.
+    Named(&'a Categories, usize, &'a CategoricalSummary),
+}
+
+impl Words<'_> {
+    /// What stands before and after the window's share.
+    fn around(&self) -> (String, String) {
+        let after = |words: String| (String::new(), words);
+        match *self {
+            Self::Are(words) => (words.to_owned(), " of rows".to_owned()),
+            Self::Above(edge) => after(format!(" of rows above {}", number(edge))),
+            Self::AtOrBelow(edge) => after(format!(" of rows at or below {}", number(edge))),
+            Self::Outside(first, last) => {
+                let dash = if first < 0.0 || last < 0.0 { " to " } else { "–" };
+                let range = format!("{}{dash}{}", number(first), number(last));
+                after(format!(" of rows outside the training range {range}"))
+            }
+            Self::EqualTo(value) => after(format!(" of rows equal to {}", number(value))),
+            Self::Named(categories, index, current) => {
+                let before = match categories.top.get(index) {
+                    Some(name) => format!("`{name}` in "),
+                    None if index == categories.unseen() => unseen(current),
+                    None => format!("a group of rare names {} in ", categories.label(index)),
+                };
+                (before, " of rows".to_owned())
+            }
+        }
+    }
+}
+
+impl<'a> Statement<'a> {
+    fn new(words: Words<'a>, reference: f64, current: f64) -> Self {
+        Self { words, current, reference }
     }
 
     /// Cohen's h, without its sign.
@@ -44,7 +83,7 @@ impl Statement {
     }
 
     fn say(&self) -> String {
-        let Self { before, after, .. } = self;
+        let (before, after) = self.words.around();
         format!("{before}{}{after}, {} in training", percent(self.current), percent(self.reference))
     }
 }
@@ -77,42 +116,41 @@ fn loudest(shares: impl Iterator<Item = (usize, (f64, f64))>) -> Option<usize> {
 /// Shares of values are of the rows that have one; shares of missing and wrong-typed values of all rows.
 /// Names of categories are quoted in backticks as they came; the reader's format must escape them.
 pub fn describe(pair: &Pair<'_>) -> Option<String> {
-    let mut statements = vec![anomaly(pair, "missing in ", missing)];
-    statements.push(anomaly(pair, "of the wrong type in ", |anomalies| anomalies.wrong_type));
-    match (pair.shape, pair.reference, pair.current) {
+    let missing = anomaly(pair, "missing in ", missing);
+    let wrong_type = anomaly(pair, "of the wrong type in ", |anomalies| anomalies.wrong_type);
+    let (infinite, value) = match (pair.shape, pair.reference, pair.current) {
         (Shape::Numeric(_), _, _) => {
             let numeric = pair.numeric().ok()?;
-            statements.push(anomaly(pair, "infinite in ", |anomalies| {
+            let infinite = anomaly(pair, "infinite in ", |anomalies| {
                 anomalies.positive_infinity.saturating_add(anomalies.negative_infinity)
-            }));
-            statements.push(of_numbers(&numeric, &pair.bins().ok()?.each));
+            });
+            (infinite, of_numbers(&numeric, pair.bins().ok()?))
         }
         (
             Shape::Categorical(categories),
             ColumnSummary::Categorical(reference),
             ColumnSummary::Categorical(current),
-        ) => statements.push(of_names(categories, reference, current)),
+        ) => (None, of_names(pair.values, categories, reference, current)),
         _ => return None,
-    }
-    let loudest = louder(statements)?;
+    };
+    let loudest = louder([missing, wrong_type, infinite, value])?;
     (loudest.loudness() > 0.0).then(|| loudest.say())
 }
 
-fn anomaly(pair: &Pair<'_>, words: &str, count: fn(&Anomalies) -> u64) -> Option<Statement> {
+fn anomaly<'a>(pair: &Pair<'a>, words: &'static str, count: fn(&Anomalies) -> u64) -> Option<Statement<'a>> {
     let share = |side: &ColumnSummary, values| {
         let rows = rows(side.anomalies(), values);
         (rows > 0).then(|| count(side.anomalies()) as f64 / rows as f64)
     };
     Some(Statement::new(
-        words,
-        " of rows",
+        Words::Are(words),
         share(pair.reference, pair.values.0)?,
         share(pair.current, pair.values.1)?,
     ))
 }
 
 /// The loudest; of equally loud ones the first that grew, or else the first.
-fn louder(statements: impl IntoIterator<Item = Option<Statement>>) -> Option<Statement> {
+fn louder<'a>(statements: impl IntoIterator<Item = Option<Statement<'a>>>) -> Option<Statement<'a>> {
     statements.into_iter().flatten().reduce(|best, next| {
         let more = next.loudness() - best.loudness();
         let tie_broken = more.abs() <= TIE && next.grew() && !best.grew();
@@ -120,8 +158,8 @@ fn louder(statements: impl IntoIterator<Item = Option<Statement>>) -> Option<Sta
     })
 }
 
-fn of_numbers(numeric: &Numeric<'_>, bins: &[Bin]) -> Option<Statement> {
-    if numeric.reference.counts.total() == 0 || numeric.current.counts.total() == 0 {
+fn of_numbers<'a>(numeric: &Numeric<'a>, bins: &Bins) -> Option<Statement<'a>> {
+    if numeric.values.0 == 0 || numeric.values.1 == 0 {
         return None;
     }
     let broad = beyond_an_edge(numeric, bins)?;
@@ -134,60 +172,52 @@ fn of_numbers(numeric: &Numeric<'_>, bins: &[Bin]) -> Option<Statement> {
 
 /// The side of one edge, the edge chosen by the largest difference of the cumulative shares and the side as
 /// the one that grew.
-fn beyond_an_edge(numeric: &Numeric<'_>, bins: &[Bin]) -> Option<Statement> {
-    let (mut f, mut g) = (0.0f64, 0.0f64);
-    let mut widest: Option<(f64, f64, f64)> = None;
-    for (edge, bin) in numeric.grid.edges().iter().zip(bins) {
-        (g, f) = (g + bin.p, f + bin.q);
-        if widest.is_none_or(|(_, g_widest, f_widest)| (f - g).abs() > (f_widest - g_widest).abs()) {
-            widest = Some((*edge, g, f));
+fn beyond_an_edge<'a>(numeric: &Numeric<'a>, bins: &Bins) -> Option<Statement<'a>> {
+    let edges = numeric.grid.edges();
+    let (mut widest, mut at) = (-1.0, 0);
+    for (index, difference) in bins.difference().iter().take(edges.len()).enumerate() {
+        if difference.abs() > widest {
+            (widest, at) = (difference.abs(), index);
         }
     }
-    let (edge, below_reference, below_current) = widest?;
-    let edge = number(edge);
+    let edge = *edges.get(at)?;
+    let share_below = |shares: &[f64]| Some(shares.get(..=at)?.iter().sum::<f64>());
+    let (below_reference, below_current) = (share_below(&bins.p)?, share_below(&bins.q)?);
     Some(if below_current < below_reference {
-        let above = format!(" of rows above {edge}");
-        Statement::new("", above, 1.0 - below_reference, 1.0 - below_current)
+        Statement::new(Words::Above(edge), 1.0 - below_reference, 1.0 - below_current)
     } else {
-        Statement::new("", format!(" of rows at or below {edge}"), below_reference, below_current)
+        Statement::new(Words::AtOrBelow(edge), below_reference, below_current)
     })
 }
 
-fn outside_range(numeric: &Numeric<'_>) -> Option<Statement> {
+fn outside_range<'a>(numeric: &Numeric<'a>) -> Option<Statement<'a>> {
     let edges = numeric.grid.edges();
     let (first, last) = (edges.first()?.next_up(), edges.last()?);
     let (reference, current) = shares_beyond(numeric);
-    let dash = if first < 0.0 || *last < 0.0 { " to " } else { "–" };
-    let range = format!("{}{dash}{}", number(first), number(*last));
-    Some(Statement::new("", format!(" of rows outside the training range {range}"), reference, current))
+    Some(Statement::new(Words::Outside(first, *last), reference, current))
 }
 
-fn single_value(numeric: &Numeric<'_>, bins: &[Bin]) -> Option<Statement> {
-    let points = bins.iter().enumerate().filter(|(_, bin)| bin.point);
-    let loudest = loudest(points.map(|(index, bin)| (index, (bin.p, bin.q))))?;
-    let (value, bin) = (number(*numeric.grid.edges().get(loudest)?), bins.get(loudest)?);
-    Some(Statement::new("", format!(" of rows equal to {value}"), bin.p, bin.q))
+fn single_value<'a>(numeric: &Numeric<'a>, bins: &Bins) -> Option<Statement<'a>> {
+    let shares = |bin: usize| Some((*bins.p.get(bin)?, *bins.q.get(bin)?));
+    let loudest = loudest(numeric.grid.points().iter().filter_map(|&bin| Some((bin, shares(bin)?))))?;
+    let (p, q) = shares(loudest)?;
+    Some(Statement::new(Words::EqualTo(*numeric.grid.edges().get(loudest)?), p, q))
 }
 
-fn of_names(
-    categories: &Categories,
+fn of_names<'a>(
+    (m, n): (u64, u64),
+    categories: &'a Categories,
     reference: &CategoricalSummary,
-    current: &CategoricalSummary,
-) -> Option<Statement> {
-    let (m, n) = (reference.counts.total(), current.counts.total());
+    current: &'a CategoricalSummary,
+) -> Option<Statement<'a>> {
     if m == 0 || n == 0 {
         return None;
     }
     let (m, n) = (m as f64, n as f64);
     let shares = |index| (reference.counts.get(index) as f64 / m, current.counts.get(index) as f64 / n);
     let index = loudest((0..categories.len()).map(|index| (index, shares(index))))?;
-    let words = match categories.top.get(index) {
-        Some(name) => format!("`{name}` in "),
-        None if index == categories.unseen() => unseen(current),
-        None => format!("a group of rare names {} in ", categories.label(index)),
-    };
     let (before, now) = shares(index);
-    Some(Statement::new(words, " of rows", before, now))
+    Some(Statement::new(Words::Named(categories, index, current), before, now))
 }
 
 /// Names the commonest unseen name that is known, and says whether there are others.

@@ -1,6 +1,6 @@
 //! `hellinger`: the Hellinger distance.
 
-use super::cells::{of_counts, shares};
+use super::cells::Table;
 use super::{BOTH, DriftTest, NotTestable, Pair, Score};
 
 pub(super) const TEST: DriftTest =
@@ -8,11 +8,11 @@ pub(super) const TEST: DriftTest =
 
 /// H = √(½·Σ(√q − √p)²) = √(1 − Σ√(pq)) over the cells; 0..=1, and 0 when either sample is empty.
 pub fn hellinger(reference: &[u64], current: &[u64]) -> f64 {
-    of_counts(reference, current, distance)
+    distance(&Table::of_counts(reference, current))
 }
 
-fn distance(reference: &[f64], current: &[f64]) -> f64 {
-    let sum: f64 = shares(reference, current).map(|(p, q)| (q.sqrt() - p.sqrt()).powi(2)).sum();
+fn distance(table: &Table) -> f64 {
+    let sum: f64 = table.shares().map(|(p, q)| (q.sqrt() - p.sqrt()).powi(2)).sum();
     (sum / 2.0).sqrt().min(1.0)
 }
 

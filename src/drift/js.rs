@@ -2,7 +2,7 @@
 
 use std::f64::consts::LN_2;
 
-use super::cells::{of_counts, shares};
+use super::cells::Table;
 use super::{BOTH, DriftTest, NotTestable, Pair, Score};
 
 pub(super) const TEST: DriftTest = DriftTest {
@@ -16,16 +16,16 @@ pub(super) const TEST: DriftTest = DriftTest {
 /// The Jensen–Shannon distance, base 2: √(½·KL(p‖c) + ½·KL(q‖c)), c = (p + q)/2; 0..=1, and 0 when either
 /// sample is empty (Endres and Schindelin 2003, doi:10.1109/TIT.2003.813506).
 pub fn js(reference: &[u64], current: &[u64]) -> f64 {
-    of_counts(reference, current, distance)
+    distance(&Table::of_counts(reference, current))
 }
 
-fn distance(reference: &[f64], current: &[f64]) -> f64 {
-    (divergence_nats(reference, current) / LN_2).sqrt().min(1.0)
+fn distance(table: &Table) -> f64 {
+    (divergence_nats(table) / LN_2).sqrt().min(1.0)
 }
 
 /// The divergence in nats. With δ = (p − q)/(p + q), a cell adds (p + q)/4 times
 /// (1 + δ)·ln(1 + δ) + (1 − δ)·ln(1 − δ), which is ln(1 − δ²) + δ·ln((1 + δ)/(1 − δ)).
-fn divergence_nats(reference: &[f64], current: &[f64]) -> f64 {
+fn divergence_nats(table: &Table) -> f64 {
     let cell = |(p, q): (f64, f64)| {
         let delta: f64 = if p + q > 0.0 { (p - q) / (p + q) } else { 0.0 };
         if delta.abs() == 1.0 {
@@ -37,7 +37,7 @@ fn divergence_nats(reference: &[f64], current: &[f64]) -> f64 {
         let doubled = (-delta * delta).ln_1p() + delta * (delta.ln_1p() - (-delta).ln_1p());
         (p + q) * doubled.max(0.0) / 4.0
     };
-    shares(reference, current).map(cell).sum()
+    table.shares().map(cell).sum()
 }
 
 /// ((1 + δ)·ln(1 + δ) + (1 − δ)·ln(1 − δ))/δ² = Σδ^(2k−2)/(k·(2k − 1)) for |δ| up to 0.1, from δ².

@@ -1,6 +1,6 @@
 //! `kl` and `kl_reverse`: the Kullback–Leibler divergences both ways.
 
-use super::cells::{Distance, of_counts, smoothed_shares};
+use super::cells::{Distance, Table};
 use super::law::deviance;
 use super::{BOTH, DriftTest, NotTestable, Pair, Score};
 
@@ -17,19 +17,23 @@ pub(super) const REVERSE: DriftTest = DriftTest {
     about: "Kullback-Leibler divergence of the reference from the current sample, nats",
     kinds: BOTH,
     alarms: false,
-    score: |pair| score(pair, |reference, current| divergence(current, reference)),
+    score: |pair| score(pair, reverse),
 };
 
 /// KL(q‖p) = Σq·ln(q/p) over the cells, p and q the shares of `reference` and `current` after half a count
 /// is added to every cell of both; 0 or more, in nats (Kullback and Leibler 1951). The other way round is
 /// `kl(current, reference)`.
 pub fn kl(reference: &[u64], current: &[u64]) -> f64 {
-    of_counts(reference, current, divergence)
+    divergence(&Table::of_counts(reference, current))
 }
 
-fn divergence(reference: &[f64], current: &[f64]) -> f64 {
+fn divergence(table: &Table) -> f64 {
     // Σ(q − p) is zero; with it each term is positive and exact.
-    smoothed_shares(reference, current).map(|(p, q)| deviance(q, p)).sum()
+    table.smoothed_shares().map(|(p, q)| deviance(q, p)).sum()
+}
+
+fn reverse(table: &Table) -> f64 {
+    table.smoothed_shares().map(|(p, q)| deviance(p, q)).sum()
 }
 
 /// Statistic: the divergence on the column's cells: sixteen groups of a numeric column, the names of a

@@ -1,7 +1,7 @@
 //! `ks`: the Kolmogorov–Smirnov test on the grid.
 
-use super::bins::Bin;
-use super::cells::{floats, n_eff, shares};
+use super::bins::Bins;
+use super::cells::{Table, n_eff};
 use super::law::{GRID_CORRECTION, Tail, kolmogorov_exact_tail, kolmogorov_tail, path_cells};
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_FEW};
 
@@ -27,7 +27,7 @@ pub(super) const TEST: DriftTest = DriftTest {
 /// largest over the bins of the smaller of a bin's two shares.
 pub fn ks(reference: &[u64], current: &[u64]) -> f64 {
     let (mut f, mut g, mut largest) = (0.0, 0.0, 0.0f64);
-    for (p, q) in shares(&floats(reference), &floats(current)) {
+    for (p, q) in Table::of_counts(reference, current).shares() {
         (g, f) = (g + p, f + q);
         largest = largest.max((f - g).abs());
     }
@@ -49,7 +49,7 @@ fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let score =
         pair.score(statistic).with_bound(bins.bound).with_effect(statistic, EffectUnit::CumulativeShare);
     if (n.min(m) < VALUES_FEW || bins.values_apart)
-        && let Some(p_value) = exact_p_value(&bins.each, m, n)
+        && let Some(p_value) = exact_p_value(bins, m, n)
     {
         let conservative = "exact p-value, conservative as values share bins";
         let remark = if bins.values_apart { "exact p-value" } else { conservative };
@@ -65,14 +65,14 @@ fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
 }
 
 /// P(D ≥ observed) by the exact law, if that is cheap.
-fn exact_p_value(bins: &[Bin], m: u64, n: u64) -> Option<Tail> {
+fn exact_p_value(bins: &Bins, m: u64, n: u64) -> Option<Tail> {
     if m.max(n) > EXACT_SIZE_MAX {
         return None;
     }
     let (mut f, mut g, mut t) = (0u64, 0u64, 0);
-    for bin in bins {
+    for (&reference, &current) in bins.reference.iter().zip(&bins.current) {
         // Whole numbers of at most EXACT_SIZE_MAX.
-        (g, f) = (g + bin.reference as u64, f + bin.current as u64);
+        (g, f) = (g + reference as u64, f + current as u64);
         t = t.max((f * m).abs_diff(g * n));
     }
     let (m, n) = (u32::try_from(m).ok()?, u32::try_from(n).ok()?);

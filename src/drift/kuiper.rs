@@ -1,6 +1,6 @@
 //! `kuiper`: Kuiper's test on the grid.
 
-use super::cells::{floats, n_eff, shares};
+use super::cells::{Table, n_eff};
 use super::law::{GRID_CORRECTION, Tail, kuiper_tail};
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score};
 
@@ -17,7 +17,7 @@ pub(super) const TEST: DriftTest = DriftTest {
 /// twice `max min(p, q)` more.
 pub fn kuiper(reference: &[u64], current: &[u64]) -> f64 {
     let (mut f, mut g, mut above, mut below) = (0.0, 0.0, 0.0f64, 0.0f64);
-    for (p, q) in shares(&floats(reference), &floats(current)) {
+    for (p, q) in Table::of_counts(reference, current).shares() {
         (g, f) = (g + p, f + q);
         above = above.max(f - g);
         below = below.max(g - f);

@@ -1,6 +1,6 @@
 //! `linf`: the largest difference of one cell's shares.
 
-use super::cells::{of_counts, shares};
+use super::cells::Table;
 use super::{BOTH, DriftTest, EffectUnit, NotTestable, Pair, Score};
 
 pub(super) const TEST: DriftTest = DriftTest {
@@ -14,18 +14,18 @@ pub(super) const TEST: DriftTest = DriftTest {
 /// max |q − p| over the cells, p and q the shares of `reference` and `current`; 0..=1, and 0 when either
 /// sample is empty.
 pub fn linf(reference: &[u64], current: &[u64]) -> f64 {
-    of_counts(reference, current, distance)
+    distance(&Table::of_counts(reference, current))
 }
 
-fn distance(reference: &[f64], current: &[f64]) -> f64 {
-    shares(reference, current).map(|(p, q)| (q - p).abs()).fold(0.0, f64::max)
+fn distance(table: &Table) -> f64 {
+    table.shares().map(|(p, q)| (q - p).abs()).fold(0.0, f64::max)
 }
 
 /// Statistic and effect: [`linf`] on the column's cells: sixteen groups of a numeric column, the names of a
 /// categorical one. No p-value: [`g`](super::g) tests the same cells.
 fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let cells = pair.cells()?;
-    let statistic = distance(&cells.reference, &cells.current);
+    let statistic = distance(&cells.table);
     Ok(pair.score(statistic).with_effect(statistic, EffectUnit::Rate))
 }
 

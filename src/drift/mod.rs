@@ -248,7 +248,7 @@ impl<'a> Pair<'a> {
             (Shape::Numeric(grid), ColumnSummary::Numeric(reference), ColumnSummary::Numeric(current))
                 if reference.counts.len() == grid.bins() && current.counts.len() == grid.bins() =>
             {
-                Ok(numeric::Numeric { grid, reference, current })
+                Ok(numeric::Numeric { grid, reference, current, values: self.values })
             }
             _ => Err(shape_mismatch()),
         }

@@ -1,5 +1,6 @@
 //! `mean` and `variance`: tests of the mean and of the spread.
 
+use super::bins::{LANES, side_by_side, total};
 use super::law::{Tail, student_t_tail};
 use super::numeric::Numeric;
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_MIN};
@@ -23,6 +24,9 @@ pub(super) const VARIANCE: DriftTest = DriftTest {
 
 /// Standardised values beyond this are cut in the sums of squares, which then say nothing.
 const CUT_AT: f64 = 32_768.0;
+
+/// Bins that the search for the median passes over at once.
+const MEDIAN_RUN: usize = 16;
 
 /// Refuses samples with values so far out that their squares were cut. The values beyond the training range
 /// have one sign, so where their sum is below the limit none of them is above it.
@@ -50,8 +54,9 @@ struct Moments {
 }
 
 impl Moments {
-    fn of(sample: &NumericSummary) -> Self {
-        let n = sample.counts.total() as f64;
+    /// Those of a sample of so many values.
+    fn of(sample: &NumericSummary, values: u64) -> Self {
+        let n = values as f64;
         let sum = FixedPoint::decode_z(sample.sum);
         let squares = FixedPoint::decode_squares(sample.squares);
         Self { n, mean: sum / n, variance: ((squares - sum * sum / n) / (n - 1.0)).max(0.0) }
@@ -62,18 +67,19 @@ impl Moments {
     fn of_distances(
         numeric: &Numeric<'_>,
         sample: &NumericSummary,
-        counts: impl Iterator<Item = f64> + Clone,
+        counts: &[f64],
+        values: u64,
     ) -> Option<Self> {
-        let n = sample.counts.total() as f64;
-        let centre = median(numeric, counts.clone(), n / 2.0)?;
-        let fixed = numeric.grid.fixed();
-        let (low_sums, high_sums) = (sample.low.len(), sample.high.len());
-        let mut distances = 0.0;
-        for (bin, held) in counts.enumerate().filter(|(_, held)| *held > 0.0) {
-            let is_summed = bin < low_sums || bin + high_sums >= numeric.grid.bins();
-            let from_sums = if is_summed { numeric.mean_below(sample, bin, fixed.centre, 1.0) } else { None };
-            let sum = match from_sums {
-                Some(below) => -below / fixed.scale,
+        let n = values as f64;
+        let centre = median(numeric, counts, n / 2.0)?;
+        // Bins with two edges whose values are not summed.
+        let last = counts.len().saturating_sub(sample.high.len().max(1));
+        let first = sample.low.len().clamp(1, last.max(1));
+        let mut distances = inner_distances(numeric, counts, (first, last), centre);
+        for bin in (0..first).chain(last.max(first)..counts.len()) {
+            let Some(&held) = counts.get(bin).filter(|held| **held > 0.0) else { continue };
+            let sum = match standardised_sum(sample, bin) {
+                Some(sum) => sum,
                 None => held * middle(numeric, bin)?,
             };
             distances += (sum - held * centre).abs();
@@ -107,7 +113,8 @@ fn mean_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let numeric = pair.numeric()?;
     pair.sizes(VALUES_MIN)?;
     refuse_cut(pair)?;
-    score(pair, Moments::of(numeric.reference), Moments::of(numeric.current), Moments::of(numeric.reference))
+    let reference = Moments::of(numeric.reference, pair.values.0);
+    score(pair, reference, Moments::of(numeric.current, pair.values.1), reference)
 }
 
 /// Statistic: Welch's t of the mean distance from the sample's own median, current less reference (Brown
@@ -118,14 +125,14 @@ fn spread_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let numeric = pair.numeric()?;
     pair.sizes(VALUES_MIN)?;
     refuse_cut(pair)?;
-    let bins = &pair.bins()?.each;
+    let bins = pair.bins()?;
     let no_bins =
         || NotTestable::Degenerate { reason: "the baseline's grid has no bins inside its range".to_owned() };
-    let counts = bins.iter().map(|bin| bin.reference);
-    let reference = Moments::of_distances(&numeric, numeric.reference, counts).ok_or_else(no_bins)?;
-    let counts = bins.iter().map(|bin| bin.current);
-    let current = Moments::of_distances(&numeric, numeric.current, counts).ok_or_else(no_bins)?;
-    score(pair, reference, current, Moments::of(numeric.reference))
+    let (m, n) = pair.values;
+    let reference =
+        Moments::of_distances(&numeric, numeric.reference, &bins.reference, m).ok_or_else(no_bins)?;
+    let current = Moments::of_distances(&numeric, numeric.current, &bins.current, n).ok_or_else(no_bins)?;
+    score(pair, reference, current, Moments::of(numeric.reference, m))
 }
 
 fn score(
@@ -146,10 +153,19 @@ fn score(
 }
 
 /// The median, below which `half` of the counts lie, in units of the grid's scale from its centre, values spread evenly in their bin.
-fn median(numeric: &Numeric<'_>, counts: impl Iterator<Item = f64>, half: f64) -> Option<f64> {
+fn median(numeric: &Numeric<'_>, counts: &[f64], half: f64) -> Option<f64> {
     let (fixed, edges) = (numeric.grid.fixed(), numeric.grid.edges());
-    let mut below = 0.0;
-    for (bin, count) in counts.enumerate() {
+    let (mut below, mut start) = (0.0, 0);
+    // Whole runs of bins below it are passed over first.
+    for run in counts.chunks(MEDIAN_RUN) {
+        let held = total(run);
+        if below + held >= half {
+            break;
+        }
+        below += held;
+        start += run.len();
+    }
+    for (bin, &count) in counts.iter().enumerate().skip(start) {
         if below + count >= half && count > 0.0 {
             let low = bin.checked_sub(1).and_then(|index| edges.get(index)).or(edges.first())?;
             let high = edges.get(bin).or(edges.last())?;
@@ -160,6 +176,33 @@ fn median(numeric: &Numeric<'_>, counts: impl Iterator<Item = f64>, half: f64) -
         below += count;
     }
     None
+}
+
+/// The sum of |x − `centre`| over the values of the bins `first..last`, which have two edges each; a value
+/// counts as its bin's middle. In units of the grid's scale, as `centre` is, from the grid's centre.
+fn inner_distances(numeric: &Numeric<'_>, counts: &[f64], (first, last): (usize, usize), centre: f64) -> f64 {
+    let (fixed, edges) = (numeric.grid.fixed(), numeric.grid.edges());
+    let (Some(counts), Some(edges)) = (counts.get(first..last), edges.get(first - 1..last)) else {
+        return 0.0;
+    };
+    let halved = 0.5 / fixed.scale;
+    let mut sums = [0.0; LANES];
+    side_by_side([edges, edges.get(1..).unwrap_or(&[]), counts], |lane, [low, high, held]| {
+        let distance = (((low - fixed.centre) + (high - fixed.centre)) * halved - centre).abs();
+        // An empty bin may be too far away for its middle to be a number.
+        sums[lane] += if held > 0.0 { held * distance } else { 0.0 };
+    });
+    sums.iter().sum()
+}
+
+/// The sum of a bin's values, in units of the grid's scale from its centre, if the bin is summed.
+fn standardised_sum(sample: &NumericSummary, bin: usize) -> Option<f64> {
+    let from_end = sample.counts.len().checked_sub(bin + 1)?;
+    let sum = match sample.low.get(bin) {
+        Some(sum) => sum,
+        None => sample.high.get(sample.high.len().checked_sub(from_end + 1)?)?,
+    };
+    Some(FixedPoint::decode_z(*sum))
 }
 
 /// The middle of an inner bin, in units of the grid's scale from its centre.

@@ -11,6 +11,8 @@ pub(super) struct Numeric<'a> {
     pub(super) grid: &'a Grid,
     pub(super) reference: &'a NumericSummary,
     pub(super) current: &'a NumericSummary,
+    /// Values of the reference and of the current sample.
+    pub(super) values: (u64, u64),
 }
 
 impl Numeric<'_> {

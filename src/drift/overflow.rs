@@ -23,7 +23,7 @@ pub(super) const TEST: DriftTest = DriftTest {
 /// counts of other rows than the grid was made from) is compared by rates, infinities apart.
 fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let numeric = pair.numeric()?;
-    let (reference, current) = (Beyond::of(numeric.reference), Beyond::of(numeric.current));
+    let (reference, current) = Beyond::of_both(&numeric);
     let rates = Rates { reference: reference.rate(), current: current.rate() }.checked()?;
     let (m, n) = (rates.reference.1, rates.current.1);
     if rates.reference.0 == 0 {
@@ -48,12 +48,19 @@ struct Beyond {
 }
 
 impl Beyond {
-    fn of(side: &NumericSummary) -> Self {
+    /// Those of the reference and of the current sample.
+    fn of_both(numeric: &Numeric<'_>) -> (Self, Self) {
+        let (m, n) = numeric.values;
+        (Self::of(numeric.reference, m), Self::of(numeric.current, n))
+    }
+
+    /// Those of a sample of so many finite values.
+    fn of(side: &NumericSummary, values: u64) -> Self {
         let last = side.counts.len().saturating_sub(1);
         let infinite = side.anomalies.positive_infinity.saturating_add(side.anomalies.negative_infinity);
         // A grid without edges has one bin, which is beyond nothing.
         let finite = if last == 0 { 0 } else { side.counts.get(0).saturating_add(side.counts.get(last)) };
-        Self { finite, infinite, values: side.counts.total().saturating_add(infinite) }
+        Self { finite, infinite, values: values.saturating_add(infinite) }
     }
 
     fn rate(&self) -> (u64, u64) {
@@ -63,9 +70,7 @@ impl Beyond {
 
 /// Share of finite values beyond the range: reference, current.
 pub(super) fn shares_beyond(numeric: &Numeric<'_>) -> (f64, f64) {
-    let share = |side: &NumericSummary| {
-        let beyond = Beyond::of(side);
-        beyond.finite as f64 / side.counts.total().max(1) as f64
-    };
-    (share(numeric.reference), share(numeric.current))
+    let share =
+        |side: &NumericSummary, values: u64| Beyond::of(side, values).finite as f64 / values.max(1) as f64;
+    (share(numeric.reference, numeric.values.0), share(numeric.current, numeric.values.1))
 }

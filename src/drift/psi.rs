@@ -1,6 +1,6 @@
 //! `psi`: the population stability index.
 
-use super::cells::{of_counts, smoothed_shares};
+use super::cells::Table;
 use super::law::ln_ratio;
 use super::{BOTH, DriftTest, NotTestable, Pair, Score};
 
@@ -16,11 +16,11 @@ pub(super) const TEST: DriftTest = DriftTest {
 /// count is added to every cell of both. 0 or more, in nats: the sum of the Kullback–Leibler divergences
 /// both ways.
 pub fn psi(reference: &[u64], current: &[u64]) -> f64 {
-    of_counts(reference, current, distance)
+    distance(&Table::of_counts(reference, current))
 }
 
-fn distance(reference: &[f64], current: &[f64]) -> f64 {
-    smoothed_shares(reference, current).map(|(p, q)| (q - p) * ln_ratio(q, p)).sum()
+fn distance(table: &Table) -> f64 {
+    table.smoothed_shares().map(|(p, q)| (q - p) * ln_ratio(q, p)).sum()
 }
 
 /// Statistic: [`psi`] on the column's cells: sixteen groups of a numeric column, the names of a

@@ -1,6 +1,6 @@
 //! `cvm` and `ad`: the Cramér–von Mises and Anderson–Darling tests on the grid.
 
-use super::bins::{Bin, Bins};
+use super::bins::{Bins, LANES, larger, side_by_side, smaller};
 use super::cells::n_eff;
 use super::law::{BridgeForm, Tail, anderson_darling_tail, cramer_von_mises_tail};
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score};
@@ -28,6 +28,9 @@ const COARSE: f64 = 1.0 / 64.0;
 /// Bins are joined up to this share where the law is computed for them: about forty blocks are enough.
 const BLOCK: f64 = 1.0 / 32.0;
 
+/// Room for so many blocks is made at first.
+const BLOCKS_USUAL: usize = 128;
+
 /// No statistic is looked for beyond: its p-value would be e to the minus a million.
 const STATISTIC_MAX: f64 = 1e6;
 
@@ -43,17 +46,15 @@ const STATISTIC_MAX: f64 = 1e6;
 /// sizes; where a bin holds a large share (atoms), the law of the quadratic form on the grid's own bins.
 fn cvm_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let bins = pair.bins_that_vary()?;
-    let (mut statistic, mut bound, mut a) = (0.0, 0.0, 0.0f64);
-    for Bin { point, p, q, mass, difference: b, .. } in &bins.each {
-        if *point {
-            statistic += mass * (a * a + b * b) / 2.0;
-        } else {
-            let swing = p.max(*q);
-            statistic += mass * (a * a + a * b + b * b) / 3.0;
-            bound += mass * swing * (2.0 * a.abs().max(b.abs()) + swing);
-        }
-        a = *b;
-    }
+    let [mut statistics, mut bounds] = [[0.0; LANES]; 2];
+    let columns = [bins.lower(), bins.difference(), &bins.p, &bins.q, &bins.mass, &bins.spread];
+    side_by_side(columns, |lane, [a, b, p, q, mass, spread]| {
+        let (ends, swing) = (a * a + b * b, spread * larger(p, q));
+        // The third part of a² + ab + b², or half of a² + b² in a point bin.
+        statistics[lane] += mass * (ends * (0.5 - spread * (1.0 / 6.0)) + spread * (a * b) * (1.0 / 3.0));
+        bounds[lane] += mass * swing * (2.0 * larger(a.abs(), b.abs()) + swing);
+    });
+    let (statistic, bound) = (statistics.iter().sum::<f64>(), bounds.iter().sum::<f64>());
     let (m, n) = pair.values;
     let n_eff = n_eff(m as f64, n as f64);
     let statistic = statistic * n_eff;
@@ -74,13 +75,17 @@ fn ad_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let mut sum = 0.0;
     // The last bin that holds values: its mass, the share up to its upper edge, and F − G there.
     let (mut mass, mut height, mut difference) = (0.0, 0.0f64, 0.0);
-    for bin in bins.each.iter().filter(|bin| bin.mass > 0.0) {
-        if height > 0.0 {
-            // The share above the edge is at least the next bin's, whatever rounding says.
-            let above = (1.0 - height.min(1.0)).max(bin.mass);
-            sum += difference * difference * (mass + bin.mass) / (2.0 * height.min(1.0) * above);
+    for (&next, &after) in bins.mass.iter().zip(bins.difference()) {
+        if next <= 0.0 {
+            continue;
         }
-        (mass, height, difference) = (bin.mass, height + bin.mass, bin.difference);
+        if height > 0.0 {
+            let below = if height < 1.0 { height } else { 1.0 };
+            // The share above the edge is at least the next bin's, whatever rounding says.
+            let above = larger(1.0 - below, next);
+            sum += difference * difference * (mass + next) / (2.0 * below * above);
+        }
+        (mass, height, difference) = (next, height + next, after);
     }
     let (m, n) = pair.values;
     let statistic = sum * n_eff(m as f64, n as f64);
@@ -92,9 +97,9 @@ fn ad_score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
 /// shares in the grid's bins and `values` values in all: what a change has to reach to be seen. `None` when
 /// no statistic has such a p-value: all values are in one bin, or it would have to be absurdly large.
 pub fn ad_critical(shares: &[f64], values: f64, log_p: f64) -> Option<f64> {
-    let each: Vec<Bin> = shares.iter().map(|&mass| Bin { mass, ..Bin::default() }).collect();
     let mass_max = shares.iter().copied().fold(0.0, f64::max);
-    let law = BridgeLaw::of_bins(&each, mass_max, ad_weight);
+    let law =
+        if mass_max < COARSE { BridgeLaw::Limit } else { BridgeLaw::of_blocks(&blocks(shares), ad_weight) };
     let log_sf = |x: f64| law.tail_of(values, x, anderson_darling_tail).ln();
     let (mut low, mut high) = (0.0, 1.0);
     while log_sf(high) > log_p {
@@ -146,14 +151,14 @@ enum BridgeLaw {
 
 impl BridgeLaw {
     fn of(bins: &Bins, weight: impl Fn(f64, f64, f64) -> f64) -> Self {
-        Self::of_bins(&bins.each, bins.mass_max, weight)
-    }
-
-    fn of_bins(bins: &[Bin], mass_max: f64, weight: impl Fn(f64, f64, f64) -> f64) -> Self {
-        if mass_max < COARSE {
+        if bins.mass_max < COARSE {
             return Self::Limit;
         }
-        BridgeForm::new(&blocks(bins), weight).map_or(Self::Constant, Self::Bins)
+        Self::of_blocks(bins.blocks.get_or_init(|| blocks(&bins.mass)), weight)
+    }
+
+    fn of_blocks(blocks: &[f64], weight: impl Fn(f64, f64, f64) -> f64) -> Self {
+        BridgeForm::new(blocks, weight).map_or(Self::Constant, Self::Bins)
     }
 
     fn tail(&self, pair: &Pair<'_>, statistic: f64, limit: impl Fn(f64) -> Tail) -> Tail {
@@ -175,17 +180,18 @@ impl BridgeLaw {
 }
 
 /// Joins small neighbouring bins: up to [`BLOCK`], less near the ends, where the weight of `ad` changes fast.
-fn blocks(bins: &[Bin]) -> Vec<f64> {
-    let mut blocks = Vec::new();
+fn blocks(masses: &[f64]) -> Vec<f64> {
+    let mut blocks = Vec::with_capacity(BLOCKS_USUAL);
     let (mut open, mut before) = (0.0, 0.0f64);
-    for bin in bins.iter().filter(|bin| bin.mass > 0.0) {
-        let most = BLOCK.min((before - open).min(1.0 - before) / 2.0);
-        if open > 0.0 && open + bin.mass > most {
+    for &mass in masses.iter().filter(|mass| **mass > 0.0) {
+        let nearer = smaller(before - open, 1.0 - before);
+        let most = smaller(BLOCK, nearer / 2.0);
+        if open > 0.0 && open + mass > most {
             blocks.push(open);
             open = 0.0;
         }
-        open += bin.mass;
-        before = (before + bin.mass).min(1.0);
+        open += mass;
+        before = smaller(before + mass, 1.0);
     }
     blocks.push(open);
     blocks
@@ -197,7 +203,7 @@ mod tests {
 
     #[test]
     fn blocks_keep_the_mass_and_stay_few() {
-        let blocks = blocks(&[Bin { mass: 0.001, ..Bin::default() }; 1000]);
+        let blocks = blocks(&[0.001; 1000]);
         assert!((blocks.iter().sum::<f64>() - 1.0).abs() < 1e-12);
         assert!(blocks.len() < 90, "{}", blocks.len());
         assert!(blocks.iter().all(|mass| *mass <= BLOCK + 1e-12));

@@ -1,6 +1,8 @@
 //! `wasserstein`: the first Wasserstein distance (earth mover's distance).
 
-use super::bins::Bin;
+use std::ops::Range;
+
+use super::bins::{Bins, LANES, larger, side_by_side, smaller};
 use super::numeric::Numeric;
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score, VALUES_MIN};
 
@@ -36,7 +38,7 @@ const ROUNDING_SHARE: f64 = 1e-10;
 fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
     let numeric = pair.numeric()?;
     let (m, n) = pair.sizes(VALUES_MIN)?;
-    let (statistic, bound) = distance(&numeric, &pair.bins()?.each, (m as f64, n as f64))?;
+    let (statistic, bound) = distance(&numeric, pair.bins()?, (m as f64, n as f64))?;
     let spread = numeric.reference.standard_deviation(numeric.grid).filter(|&spread| spread > 0.0);
     let score = pair.score(statistic).with_bound(bound);
     match spread {
@@ -47,7 +49,7 @@ fn score(pair: &Pair<'_>) -> Result<Score, NotTestable> {
 }
 
 /// W₁ and its error bound.
-fn distance(numeric: &Numeric<'_>, bins: &[Bin], sizes: (f64, f64)) -> Result<(f64, f64), NotTestable> {
+fn distance(numeric: &Numeric<'_>, bins: &Bins, sizes: (f64, f64)) -> Result<(f64, f64), NotTestable> {
     let edges = numeric.grid.edges();
     let (Some(first), Some(last)) = (edges.first(), edges.last()) else {
         return Err(NotTestable::Degenerate { reason: "the baseline's grid has no edges".to_owned() });
@@ -56,50 +58,83 @@ fn distance(numeric: &Numeric<'_>, bins: &[Bin], sizes: (f64, f64)) -> Result<(f
     let (above, above_bound) = beyond(numeric, sizes, edges.len(), *last);
     let (mut distance, mut bound) = (below + above, below_bound + above_bound);
     let (low_sums, high_sums) = (numeric.reference.low.len(), numeric.reference.high.len());
-    let mut a = bins.first().map_or(0.0, |bin| bin.difference);
-    for (number, (edge, bin)) in (1..).zip(edges.windows(2).zip(bins.iter().skip(1))) {
-        let [low, high] = *edge else { continue };
-        let inside = Inside { a, bin, width: high - low };
-        let is_summed = number < low_sums || number + high_sums >= bins.len();
-        let area = if is_summed { inside.signed_area(numeric, sizes, number, high) } else { None };
-        let (part, error) = match area {
+    // Bins with two edges whose values are not summed; the others beside them.
+    let first = low_sums.max(1);
+    let last = bins.len().saturating_sub(high_sums).clamp(first, edges.len().max(first));
+    for number in (1..first).chain(last..edges.len()) {
+        let Some((inside, high)) = Inside::of(edges, bins, number) else { continue };
+        let (part, error) = match inside.signed_area(numeric, sizes, number, high) {
             Some(area) => (area.abs(), inside.area_error()),
-            None => (inside.linear(), inside.width * (bin.p + bin.q) / 2.0),
+            None => (inside.linear(), inside.width * (inside.p + inside.q) / 2.0),
         };
         distance += part;
         bound += error;
-        a = bin.difference;
     }
+    let inner = evenly(edges, bins, first..last);
+    (distance, bound) = (distance + inner.0, bound + inner.1);
     // The sums are kept in steps of 2^-32 of the scale, and differences of large numbers lose digits.
     let rounding = numeric.grid.fixed().scale * ROUNDING_STEP + distance * ROUNDING_SHARE;
     Ok((distance, bound + rounding))
 }
 
+/// ∫|F − G| over a run of bins with two edges each if both rise evenly, and its error bound.
+fn evenly(edges: &[f64], bins: &Bins, run: Range<usize>) -> (f64, f64) {
+    let [mut distances, mut bounds] = [[0.0; LANES]; 2];
+    let columns: [&[f64]; 6] = [
+        part(edges, run.start - 1, run.len()),
+        part(edges, run.start, run.len()),
+        part(bins.lower(), run.start, run.len()),
+        part(bins.difference(), run.start, run.len()),
+        part(&bins.p, run.start, run.len()),
+        part(&bins.q, run.start, run.len()),
+    ];
+    side_by_side(columns, |lane, [low, high, a, b, p, q]| {
+        let inside = Inside { a, b, p, q, width: high - low };
+        distances[lane] += inside.linear();
+        bounds[lane] += inside.width * (p + q) / 2.0;
+    });
+    (distances.iter().sum(), bounds.iter().sum())
+}
+
+/// So many numbers of a column from this one on; nothing if there are fewer.
+fn part(column: &[f64], from: usize, length: usize) -> &[f64] {
+    column.get(from..).and_then(|rest| rest.get(..length)).unwrap_or(&[])
+}
+
 /// One bin with two edges.
-struct Inside<'a> {
+struct Inside {
     /// F − G at the lower edge.
     a: f64,
-    bin: &'a Bin,
+    /// F − G at the upper edge.
+    b: f64,
+    /// Shares of the reference and the current sample.
+    p: f64,
+    q: f64,
     width: f64,
 }
 
-impl Inside<'_> {
-    /// F − G at the upper edge.
-    fn b(&self) -> f64 {
-        self.bin.difference
+impl Inside {
+    /// Bin `number` and its upper edge.
+    fn of(edges: &[f64], bins: &Bins, number: usize) -> Option<(Self, f64)> {
+        let (low, high) = (edges.get(number.checked_sub(1)?)?, *edges.get(number)?);
+        let (a, b) = (*bins.lower().get(number)?, *bins.difference().get(number)?);
+        let (p, q) = (*bins.p.get(number)?, *bins.q.get(number)?);
+        Some((Self { a, b, p, q, width: high - low }, high))
     }
 
     /// ∫|F − G| over the bin if both rise evenly.
     fn linear(&self) -> f64 {
-        let (a, b) = (self.a, self.b());
+        let (a, b) = (self.a, self.b);
         let heights = a.abs() + b.abs();
-        if a * b >= 0.0 { self.width * heights / 2.0 } else { self.width * (a * a + b * b) / (2.0 * heights) }
+        // Both are worked out: which one it is cannot be foreseen, and waiting costs more than a division.
+        let crossing = (a * a + b * b) / heights;
+        self.width * 0.5 * if a * b >= 0.0 { heights } else { crossing }
     }
 
     /// ∫(F − G) over the bin, from the sums of its values; `None` where there are none, or where F − G
     /// certainly changes sign.
     fn signed_area(&self, numeric: &Numeric<'_>, sizes: (f64, f64), bin: usize, high: f64) -> Option<f64> {
-        if self.a * self.b() < 0.0 {
+        if self.a * self.b < 0.0 {
             return None;
         }
         let reference = numeric.mean_below(numeric.reference, bin, high, sizes.0)?;
@@ -109,10 +144,10 @@ impl Inside<'_> {
 
     /// How much ∫|F − G| may exceed |∫(F − G)|.
     fn area_error(&self) -> f64 {
-        let up = (self.a + self.bin.q).max(0.0);
-        let down = (self.bin.p - self.a).max(0.0);
-        let swing = self.bin.p.max(self.bin.q) / 2.0;
-        self.width * (2.0 * up.min(down)).min(swing)
+        let up = larger(self.a + self.q, 0.0);
+        let down = larger(self.p - self.a, 0.0);
+        let swing = larger(self.p, self.q) / 2.0;
+        self.width * smaller(2.0 * smaller(up, down), swing)
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Grid {
     edges: Vec<f64>,
     /// `edges`, filled up with infinity to one less than a power of two, for the search.
     padded: Vec<f64>,
+    /// The bins that hold one value only, ascending.
+    points: Vec<usize>,
     fixed: FixedPoint,
 }
 
@@ -95,18 +97,33 @@ impl FixedPoint {
 
     /// The sum of `n` values from the sum of their fixed-point numbers.
     pub fn decode_sum(&self, sum: i128, n: u64) -> f64 {
-        n as f64 * self.centre + self.scale * (sum as f64 / Self::ONE)
+        n as f64 * self.centre + self.scale * (to_float(sum) / Self::ONE)
     }
 
     /// The sum of squared standardised values.
     pub fn decode_squares(sum: i128) -> f64 {
-        sum as f64 / Self::ONE
+        to_float(sum) / Self::ONE
     }
 
     /// The sum of standardised values.
     pub fn decode_z(sum: i128) -> f64 {
-        sum as f64 / Self::ONE
+        to_float(sum) / Self::ONE
     }
+}
+
+/// The nearest double: `sum as f64`, which is a call where one instruction does for all but huge sums.
+fn to_float(sum: i128) -> f64 {
+    match i64::try_from(sum) {
+        Ok(sum) => sum as f64,
+        Err(_) => huge_to_float(sum),
+    }
+}
+
+/// Kept apart, as the compiler would else make the call for every sum.
+#[cold]
+#[inline(never)]
+fn huge_to_float(sum: i128) -> f64 {
+    sum as f64
 }
 
 /// The nearest whole number, halves away from zero: `x.round() as i64`, which is a call into the
@@ -134,12 +151,20 @@ impl Grid {
         }
         let mut padded = edges.clone();
         padded.resize((edges.len() + 1).next_power_of_two() - 1, f64::INFINITY);
-        Ok(Self { edges, padded, fixed })
+        let is_point = |pair: &[f64]| matches!(pair, [low, high] if low.next_up() >= *high);
+        let points =
+            (1..).zip(edges.windows(2)).filter(|(_, pair)| is_point(pair)).map(|(bin, _)| bin).collect();
+        Ok(Self { edges, padded, points, fixed })
     }
 
     /// The edges.
     pub fn edges(&self) -> &[f64] {
         &self.edges
+    }
+
+    /// The bins that hold one value only, ascending: those between neighbouring doubles.
+    pub fn points(&self) -> &[usize] {
+        &self.points
     }
 
     /// Number of bins, underflow and overflow included.
