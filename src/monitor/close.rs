@@ -12,8 +12,7 @@ use crate::incident::{Closing, Evidence, Status};
 use crate::summary::ModelSummary;
 use crate::verdict::{
     self, Calibration, CellEvidence, Decided, Entry, Lowest, Measure, OnlineFdr, UNCALIBRATED, Verdict,
-    WindowSample,
-    alpha_per_block, alpha_per_window, decide_by,
+    WindowSample, alpha_per_block, alpha_per_window, decide_by,
 };
 use crate::window::WindowId;
 
@@ -160,7 +159,8 @@ impl Model {
                     // Reference windows are whole.
                     Some(of) if !is_whole => Bar::independent(
                         share / tested_versions / f64::from(of.cells.max(1)),
-                        "the first window began before the first row: it is not ranked among whole ones".to_owned(),
+                        "the first window began before the first row: it is not ranked among whole ones"
+                            .to_owned(),
                     ),
                     Some(of) => Bar::new(cell, of, share / tested_versions, block_share / tested_versions),
                     None => Bar::independent(share / tested_versions, UNCALIBRATED.to_owned()),

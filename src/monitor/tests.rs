@@ -296,7 +296,8 @@ fn segments_are_windows_of_their_own_and_bounded() {
         memory.windows.iter().map(|window| (window.key.segment.as_deref(), window.rows.events)).collect();
     assert_eq!(rows, [(None, 60), (Some("(other)"), 30), (Some("seg0"), 15), (Some("seg1"), 15)]);
     // Those with too few rows to be tested take no part.
-    let tested = memory.windows.iter().filter(|window| window.rows.events >= settings(&[(60, 60)]).verdict.rows_min);
+    let tested =
+        memory.windows.iter().filter(|window| window.rows.events >= settings(&[(60, 60)]).verdict.rows_min);
     let alpha: f64 = tested.map(|window| window.verdict.alpha).sum();
     let whole = crate::verdict::alpha_per_window(verdict::Settings::default().budget, MINUTE, 1);
     assert!((alpha - whole).abs() < 1e-15, "segments share the window's part of the budget");

@@ -229,7 +229,8 @@ impl Calibration {
         }
         let of = |(_, segment, index): &(f64, &Option<String>, usize)| {
             let rows = series.get(segment).into_iter().flat_map(BTreeMap::values);
-            let values: Vec<f64> = rows.filter_map(|row| row.get(*index).copied()).filter(|r| r.is_finite()).collect();
+            let values: Vec<f64> =
+                rows.filter_map(|row| row.get(*index).copied()).filter(|r| r.is_finite()).collect();
             autocorrelation(&values)
         };
         let mean = largest.values().map(of).sum::<f64>() / largest.len().max(1) as f64;

@@ -129,7 +129,8 @@ pub fn decide_by(
         b.alarm.cmp(&a.alarm).then(b.moved.total_cmp(&a.moved)).then_with(|| a.name.cmp(&b.name))
     });
     let calibrated = says.calibrated && measure.note.is_none();
-    let too_few = (!enough).then(|| format!("{n} rows: windows with fewer than {} are not tested", settings.rows_min));
+    let too_few =
+        (!enough).then(|| format!("{n} rows: windows with fewer than {} are not tested", settings.rows_min));
     let note = too_few.as_deref().or(measure.note).unwrap_or(UNCALIBRATED);
     let verdict = Verdict {
         model: sample.model.to_owned(),

@@ -93,13 +93,7 @@ fn step(reference: &Reference, window: WindowSettings, offset: Span) -> Result<S
 /// The ends of the latest windows that hold a pane, ascending: those that lie within the training rows' time.
 ///
 /// Goes from pane to pane, for a single row of another century must not make millions of empty windows.
-fn ends(
-    reference: &Reference,
-    length: Span,
-    step: Span,
-    offset: Span,
-    windows_max: usize,
-) -> Vec<Timestamp> {
+fn ends(reference: &Reference, length: Span, step: Span, offset: Span, windows_max: usize) -> Vec<Timestamp> {
     let (Some((first, _)), Some((last, _))) = (reference.panes.first(), reference.panes.last()) else {
         return Vec::new();
     };
@@ -433,7 +427,8 @@ mod tests {
         let expected: Vec<i64> = (0..144).filter(|hour| hour % 7 != 0 && !(72..120).contains(hour)).collect();
         assert_eq!(hours, expected);
         assert!(windows.iter().all(|window| window.cells.len() == 3), "all rows and two segments");
-        let few = reference_windows(&baseline, tumbling(HOUR), Span::ZERO, None, 21, WINDOWS_MAX).expect("windows");
+        let few =
+            reference_windows(&baseline, tumbling(HOUR), Span::ZERO, None, 21, WINDOWS_MAX).expect("windows");
         assert!(few.is_empty());
     }
 
