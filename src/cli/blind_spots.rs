@@ -4,6 +4,7 @@
 //! for what traffic there may be.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -11,9 +12,9 @@ use super::text::{aligned, optional, percent};
 use crate::baseline::Baseline;
 use crate::config::Model;
 use crate::event::Span;
-use crate::monitor::shortage;
+use crate::monitor::{ModelSettings, Prepared, shortage};
 use crate::verdict::blind_spots::{BlindSpot, Traffic, blind_spots};
-use crate::verdict::{Calibrations, Standing, alpha_per_block, alpha_per_window};
+use crate::verdict::{Standing, alpha_per_block, alpha_per_window, blocks_needed};
 
 /// Rows of a window where the training file has no timestamps.
 const ROWS_ASSUMED: [f64; 3] = [1_000.0, 10_000.0, 100_000.0];
@@ -33,22 +34,24 @@ pub(super) struct Table {
     alpha: f64,
     /// Whether alarms are by rank among reference windows that carry the budget.
     calibrated: bool,
-    /// The reference windows of the training file, if it has timestamps enough.
+    /// The reference windows, of the training file or of the file that `reference` names.
     standing: Option<Standing>,
     /// Why it is not calibrated.
     reason: Option<String>,
+    /// The season that windows are compared within or none, and why.
+    season_note: String,
     columns: Vec<BlindSpot>,
 }
 
 /// The tables of a model: for each of its baselines, window length and traffic, the blindest column first.
 /// A baseline that cannot be read has none; `check` says elsewhere what is wrong with it.
-pub(super) fn tables(model: &Model, baselines: &[PathBuf]) -> Vec<Table> {
+pub(super) fn tables(model: &Model, settings: &ModelSettings, baselines: &[PathBuf]) -> Vec<Table> {
     let read = baselines.iter().take(BASELINES_MAX);
     let read = read.filter_map(|path| Some((path, Baseline::read(path).ok()?)));
     let windows = &model.windows.windows;
     let mut tables = Vec::new();
     for (path, baseline) in read {
-        let calibrations = Calibrations::of_training(&baseline, &model.windows, &model.verdict);
+        let calibrations = &Prepared::new(Arc::new(baseline.clone()), settings).calibrations;
         for window in windows {
             let parts = model.early.parts(&model.windows);
             let alpha = alpha_per_window(model.verdict.budget, window.slide, parts);
@@ -59,7 +62,9 @@ pub(super) fn tables(model: &Model, baselines: &[PathBuf]) -> Vec<Table> {
             let calibrated = standing.as_ref().is_some_and(|standing| standing.calibrated);
             let reason = match (&standing, found) {
                 (Some(standing), _) if !calibrated => Some(shortage(standing, block)),
-                (_, Err(why)) => Some(why.to_owned()),
+                (_, Err(why)) => {
+                    Some(learning(model, window.length, block).unwrap_or_else(|| why.to_owned()))
+                }
                 _ => None,
             };
             let (traffic, assumed) = traffic(&baseline, window.length);
@@ -72,11 +77,36 @@ pub(super) fn tables(model: &Model, baselines: &[PathBuf]) -> Vec<Table> {
                 calibrated,
                 standing: standing.clone(),
                 reason: reason.clone(),
+                season_note: calibrations.season_note().to_owned(),
                 columns: blind_spots(&baseline, traffic, &model.verdict, alpha, ranking),
             }));
         }
     }
     tables
+}
+
+/// What `learn` will come to, if it is set: said where neither the training rows nor a file gave reference windows.
+fn learning(model: &Model, length: Span, alpha: f64) -> Option<String> {
+    let learn = model.verdict.learn?;
+    let needed = blocks_needed(alpha, 0.0);
+    let needs = Span::from_micros(length.as_micros().saturating_mul(needed as i64));
+    let then = if needs > learn {
+        format!("too short for this budget: {needed:.0} windows of {length} take {needs} at the least")
+    } else {
+        format!("when {needed:.0} windows of {length} are needed, which take {needs} at the least")
+    };
+    Some(format!("a version's first {learn} are learned from (`learn`), {then}"))
+}
+
+/// Why there is a season or none, a line for each baseline that says something else.
+pub(super) fn seasons(tables: &[Table]) -> Vec<&str> {
+    let mut lines: Vec<&str> = Vec::new();
+    for table in tables {
+        if !lines.contains(&table.season_note.as_str()) {
+            lines.push(&table.season_note);
+        }
+    }
+    lines
 }
 
 /// What windows of each baseline and length are ranked among, a line each.
@@ -199,6 +229,7 @@ mod tests {
             calibrated: false,
             standing: None,
             reason: None,
+            season_note: String::new(),
             columns,
         }
     }

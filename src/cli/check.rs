@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::blind_spots;
+use crate::app::plan_of;
 use crate::baseline::Baseline;
 use crate::config::{self, Config, ConfigErrors, Model};
 use crate::event::Span;
 use crate::event::decode::{FeatureMapping, Field, Mapping, TimestampUnit};
+use crate::monitor::{ModelSettings, Plan};
 use crate::notify::ChannelSettings;
 use crate::source::{KafkaSettings, OffsetReset, Stream};
 use crate::verdict::alpha_per_window;
@@ -35,26 +37,28 @@ const FILES_SEEN_MAX: usize = 10_000;
 /// # Errors
 /// When `out` or `err` cannot be written.
 pub fn run(config: &Path, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> std::io::Result<u8> {
-    let read = config::load(config);
-    if let Ok(read) = &read {
-        let broken = broken_baselines(read);
-        if !broken.is_empty() {
-            return tell_broken(&broken, config, json, out, err);
-        }
-    }
-    match (read, json) {
-        (Ok(config), true) => writeln!(out, "{}", right_as_json(&config)).map(|()| RIGHT),
-        (Ok(read), false) => {
-            out.write_all(summary(config, &read).as_bytes())?;
-            Ok(RIGHT)
-        }
-        (Err(errors), true) => writeln!(out, "{}", errors_as_json(&errors)).map(|()| MISTAKES),
-        (Err(errors), false) => {
+    let read = match config::load(config) {
+        Ok(read) => read,
+        Err(errors) if json => return writeln!(out, "{}", errors_as_json(&errors)).map(|()| MISTAKES),
+        Err(errors) => {
             let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             err.write_all(errors.render(colour).as_bytes())?;
-            Ok(MISTAKES)
+            return Ok(MISTAKES);
         }
+    };
+    let mut broken = broken_baselines(&read);
+    let plan = match plan_of(&read) {
+        Ok(plan) if broken.is_empty() => plan,
+        planned => {
+            broken.extend(planned.err());
+            return tell_broken(&broken, config, json, out, err);
+        }
+    };
+    if json {
+        return writeln!(out, "{}", right_as_json(&read, &plan)).map(|()| RIGHT);
     }
+    out.write_all(summary(config, &read, &plan).as_bytes())?;
+    Ok(RIGHT)
 }
 
 /// What is wrong with the baseline files that all versions of a model share.
@@ -112,11 +116,11 @@ fn errors_as_json(errors: &ConfigErrors) -> Value {
     json!({ "ok": false, "errors": list })
 }
 
-fn right_as_json(config: &Config) -> Value {
+fn right_as_json(config: &Config, plan: &Plan) -> Value {
     let mut value = config::describe(config);
     if let Some(models) = value.get_mut("models").and_then(Value::as_array_mut) {
-        for (described, model) in models.iter_mut().zip(&config.models) {
-            extend_model(described, config, model);
+        for ((described, model), plan) in models.iter_mut().zip(&config.models).zip(plan.models()) {
+            extend_model(described, config, model, &plan.settings);
         }
     }
     if let Value::Object(members) = &mut value {
@@ -128,7 +132,7 @@ fn right_as_json(config: &Config) -> Value {
 }
 
 /// Adds what follows from a model's settings: the pane, each window's share of the budget, its files.
-fn extend_model(described: &mut Value, config: &Config, model: &Model) {
+fn extend_model(described: &mut Value, config: &Config, model: &Model, settings: &ModelSettings) {
     let windows: Vec<Value> = model
         .windows
         .windows
@@ -139,7 +143,7 @@ fn extend_model(described: &mut Value, config: &Config, model: &Model) {
     if let Value::Object(members) = described {
         members.insert("windows".to_owned(), Value::Array(windows));
         members.insert("pane".to_owned(), json!(model.windows.pane()));
-        members.insert("blind_spots".to_owned(), json!(blind_spots::tables(model, &found)));
+        members.insert("blind_spots".to_owned(), json!(blind_spots::tables(model, settings, &found)));
         members.insert("baselines_found".to_owned(), json!(found));
     }
 }
@@ -150,7 +154,7 @@ fn alpha(model: &Model, slide: Span) -> f64 {
 
 // === for people ===
 
-fn summary(path: &Path, config: &Config) -> String {
+fn summary(path: &Path, config: &Config, plan: &Plan) -> String {
     let mut page = Page::default();
     page.line(format_args!(
         "{}: no mistakes ({}, {}, {})",
@@ -168,7 +172,9 @@ fn summary(path: &Path, config: &Config) -> String {
     service(&mut page, config);
     kafka(&mut page, config, &described);
     config.streams.iter().for_each(|item| stream(&mut page, item));
-    config.models.iter().for_each(|item| model(&mut page, config, item));
+    for (item, plan) in config.models.iter().zip(plan.models()) {
+        model(&mut page, config, item, &plan.settings);
+    }
     let channels = described.get("channels").and_then(Value::as_array).into_iter().flatten();
     config.channels.iter().zip(channels).for_each(|(item, described)| channel(&mut page, item, described));
     page.text
@@ -316,7 +322,7 @@ fn bytes(bytes: usize) -> String {
     }
 }
 
-fn model(page: &mut Page, config: &Config, model: &Model) {
+fn model(page: &mut Page, config: &Config, model: &Model, settings: &ModelSettings) {
     page.heading(format_args!("model {}", model.name));
     baselines(page, config, model);
     windows(page, model);
@@ -339,12 +345,21 @@ fn model(page: &mut Page, config: &Config, model: &Model) {
             counted(model.versions_max, "version")
         ),
     );
-    let tables = blind_spots::tables(model, &baselines_found(config, model));
+    let tables = blind_spots::tables(model, settings, &baselines_found(config, model));
     if !tables.is_empty() {
-        let mut label = "calibration";
-        for line in blind_spots::calibration(&tables) {
-            page.entry(label, line);
+        let mut label = "season";
+        for line in blind_spots::seasons(&tables) {
+            page.entry(label, line.strip_prefix("season ").unwrap_or(line));
             label = "";
+        }
+        let mut label = "calibration";
+        if model.verdict.online_fdr.is_some() {
+            page.entry(label, "none: `online_fdr` decides, and alarms are uncalibrated");
+        } else {
+            for line in blind_spots::calibration(&tables) {
+                page.entry(label, line);
+                label = "";
+            }
         }
         page.entry("blind_spots", "the smallest changes that 4 windows of 5 show");
         blind_spots::lines(&tables).iter().for_each(|line| page.line(format_args!("    {line}")));
@@ -389,6 +404,12 @@ fn windows(page: &mut Page, model: &Model) {
             budget.alarms / model.early.parts(&model.windows).max(1) as f64
         ),
     );
+    if let Some(procedure) = &model.verdict.online_fdr {
+        let (name, alpha) = (procedure.procedure().name, procedure.alpha());
+        let said =
+            format!("{name}: a share of at most {alpha} of the alarms is false, in place of the budget");
+        page.entry("online_fdr", said);
+    }
     if settings.offset != Span::ZERO {
         page.entry("window_offset", settings.offset);
     }

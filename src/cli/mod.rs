@@ -54,6 +54,10 @@ pub enum Command {
     /// Run one sequential detector over a column of a file
     Detect(detect::Args),
     /// Say what would have been alerted, from files of recorded events
+    ///
+    /// A line for each closed window says `ALARM`, or `quiet`, which counts towards resolving an incident, or
+    /// `-` for neither, as for want of rows. The line of an incident begins with the event time of its change:
+    /// the early watch speaks before a window closes.
     Replay(replay::Args),
     /// Send a trial through a channel and print what the receiver answered
     TestAlert {

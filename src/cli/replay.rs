@@ -277,7 +277,8 @@ impl Report<'_> {
             Status::Updated => "changes",
             Status::Resolved => "is resolved",
         };
-        let text = format!("  incident {} {status}: {}", incident.id, names.join(", "));
+        let text =
+            format!("  {} incident {} {status}: {}", incident.updated_at, incident.id, names.join(", "));
         self.line(&document, &text)?;
         let its = |sent: &&Notification| {
             sent.incident.id == incident.id && sent.incident.sequence == incident.sequence

@@ -30,7 +30,9 @@ pub fn run(_args: &Args, config: &Config) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     let service = Service::start(config).map_err(|error| match error {
-        ServiceError::NoKafka | ServiceError::Library(_) => Failure::operator(chain(&error)),
+        ServiceError::NoKafka | ServiceError::Library(_) | ServiceError::Reference(_) => {
+            Failure::operator(chain(&error))
+        }
         _ => Failure::other(chain(&error)),
     })?;
     stop_on_signal(service.stopper())

@@ -30,6 +30,8 @@ const HEADER_CHARS_MAX: usize = 150;
 const SECTION_CHARS_MAX: usize = 3_000;
 const FIELD_CHARS_MAX: usize = 2_000;
 const WORDS_CHARS_MAX: usize = 300;
+/// Of the reason why an alarm is uncalibrated.
+const WHY_CHARS_MAX: usize = 600;
 
 /// What Slack's refusals mean and what mends them.
 const REFUSALS: &[(&str, &str)] = &[
@@ -93,6 +95,7 @@ fn message(notification: &Notification, settings: &ChannelSettings, features_max
         }
         NotificationKind::Opened | NotificationKind::Updated => {
             blocks.extend(features(incident, features_max));
+            blocks.extend(why_uncalibrated(incident));
         }
     }
     blocks.extend(foot(incident, settings));
@@ -117,13 +120,15 @@ fn facts(notification: &Notification) -> Vec<Value> {
         NotificationKind::Resolved => "last alarming window",
         _ => "window",
     };
-    let mut facts = vec![
-        mrkdwn(format!("model {}", code(&words::model(incident)))),
-        mrkdwn(format!("version {}", code(&words::version(incident)))),
+    let mut facts = vec![mrkdwn(format!("model {}", code(&words::model(incident))))];
+    if incident.version.is_some() {
+        facts.push(mrkdwn(format!("version {}", code(&words::version(incident)))));
+    }
+    facts.extend([
         mrkdwn(format!("{window} {}", stretch(incident.window_start, incident.window_end))),
         mrkdwn(format!("n = {}", count(incident.n))),
         mrkdwn(format!("severity {}", words::severity(incident.severity).to_lowercase())),
-    ];
+    ]);
     if let Some(segment) = &incident.segment {
         facts.push(mrkdwn(format!("segment {}", code(&clip_name(segment, words::NAME_CHARS_MAX)))));
     }
@@ -141,7 +146,7 @@ fn facts(notification: &Notification) -> Vec<Value> {
         facts.push(mrkdwn(p_value(p).replace('<', "&lt;")));
     }
     if !incident.calibrated {
-        facts.push(mrkdwn("*uncalibrated*: the false-alarm budget takes rows as independent".to_owned()));
+        facts.push(mrkdwn("*uncalibrated*: the false-alarm budget is not assured".to_owned()));
     }
     facts
 }
@@ -178,6 +183,12 @@ fn feature(rank: usize, verdict: &ColumnVerdict) -> Value {
     })
 }
 
+/// Why an alarm is uncalibrated, and what would mend it.
+fn why_uncalibrated(incident: &Incident) -> Option<Value> {
+    let why = incident.note.as_deref().filter(|_| !incident.calibrated)?;
+    Some(json!({"type": "context", "elements": [plain(&format!("uncalibrated: {why}"), WHY_CHARS_MAX)]}))
+}
+
 /// Where to read on, and what the figures were made from.
 fn foot(incident: &Incident, settings: &ChannelSettings) -> Vec<Value> {
     let mut blocks = Vec::new();
@@ -189,10 +200,15 @@ fn foot(incident: &Incident, settings: &ChannelSettings) -> Vec<Value> {
     }
     let short = |hash: &str| code(&clip_name(hash, 16));
     let origin = format!(
-        "incident {}, transition {}, baseline {}, configuration {}",
+        "incident {}, transition {}{}, configuration {}",
         short(&incident.id),
         incident.sequence,
-        short(&incident.baseline),
+        if incident.baseline.is_empty() {
+            // Rejected records were compared with none.
+            String::new()
+        } else {
+            format!(", baseline {}", short(&incident.baseline))
+        },
         short(&incident.config)
     );
     blocks.push(json!({"type": "context", "elements": [mrkdwn(origin)]}));
