@@ -144,12 +144,15 @@ fn days(span: Span) -> Span {
 pub fn shortage(standing: &Standing, alpha: f64) -> String {
     let Standing { blocks, effective, autocorrelation, block, .. } = standing;
     let needed = blocks_needed(alpha, *autocorrelation);
+    // As many times the reference's time, for some of its windows may have had too few rows.
+    let times = needed / (*blocks).max(1) as f64;
+    let span = Span::from_micros(((standing.to - standing.from).as_micros() as f64 * times) as i64);
     format!(
         "the budget needs {needed:.0} reference windows of {block}, there are {blocks}, worth {effective:.1} \
          (lag-1 autocorrelation {autocorrelation:.2}). Until then rows are taken as independent, and an alarm must \
          also be above all of them, which about one quiet window in {:.0} is. {} of reference rows would calibrate \
          it, or fewer lengths of window, or a larger budget",
         effective + 1.0,
-        days(Span::from_micros(block.as_micros().saturating_mul(needed as i64)))
+        days(span)
     )
 }

@@ -55,7 +55,9 @@ pub enum CollectedError {
         why: String,
     },
     /// It is of another model.
-    #[error("it holds reference windows of model `{0}`")]
+    #[error(
+        "it holds reference windows of model `{0}`: name this model's own file, or write it with `driftline replay --reference-out`"
+    )]
     Model(String),
 }
 

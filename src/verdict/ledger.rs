@@ -201,7 +201,8 @@ impl Ledger {
         let newest = now.map(|now| slice_of(now, budget.period));
         let last = |slice: i64| newest.is_none_or(|newest| slice > newest - SLICES);
         let held = || self.slices.iter().filter(|(slice, _)| last(**slice)).map(|(_, spending)| spending);
-        let spent = held().map(|spending| spending.share).sum::<f64>();
+        // Not `sum`, which makes nothing of nothing -0.
+        let spent = held().fold(0.0, |sum, spending| sum + spending.share);
         Account {
             allowed: budget.alarms,
             period: budget.period,

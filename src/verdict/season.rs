@@ -215,7 +215,11 @@ fn tested(baseline: &Baseline, reference: &Reference) -> Result<(Season, String)
     };
     let (daily, weekly) = (p_value(Season::HOUR_OF_DAY), p_value(Season::DAY_OF_WEEK));
     let is_real = |p: Option<f64>| p.is_some_and(|p| p < LEVEL);
-    let said = |p: Option<f64>| p.map_or("not tested".to_owned(), |p| format!("p = {p:.1e}"));
+    let said = |p: Option<f64>| match p {
+        None => "not tested".to_owned(),
+        Some(p) if p < 1e-300 => "p < 1e-300".to_owned(),
+        Some(p) => format!("p = {p:.1e}"),
+    };
     let why = format!(
         "hours of the day {}, days of the week {} (Kruskal-Wallis over {} columns)",
         said(daily),
