@@ -4,7 +4,7 @@
 use std::f64::consts::{FRAC_2_PI, SQRT_2};
 
 use super::confusion::{self, Confusion};
-use super::interval;
+use super::interval::{self, Interval};
 use super::{MetricValue, NotComputable, RowsError};
 
 /// Probabilities are kept this far from 0 and 1 in a logarithm, so that one sure and wrong score costs 34.5.
@@ -283,7 +283,7 @@ pub(super) fn specificity(rows: &Binary) -> Result<MetricValue, NotComputable> {
 }
 
 /// (1 + β²)·TP over (1 + β²)·TP + β²·FN + FP, 0..=1: recall weighs β times as much as precision. Interval:
-/// delta method.
+/// delta method; at 0 and 1, where that has no width, see [`f_beta_at_an_end`].
 pub(super) fn f_beta(rows: &Binary, beta: f64) -> Result<MetricValue, NotComputable> {
     let table = &rows.table;
     let share = |truth, predicted| table.at(truth, predicted) as f64 / table.n().max(1) as f64;
@@ -300,7 +300,25 @@ pub(super) fn f_beta(rows: &Binary, beta: f64) -> Result<MetricValue, NotComputa
         (0, 1) => -value / whole,
         _ => 0.0,
     });
-    Ok(MetricValue::new(value, interval))
+    Ok(MetricValue::new(value, interval.or_else(|| f_beta_at_an_end(table, square, value))))
+}
+
+/// Interval of an F-measure of 0 or 1. Of the rows that are positive or predicted positive the share J is both,
+/// and has Wilson's interval; all others are missed, or all are false, whichever leads further.
+fn f_beta_at_an_end(table: &Confusion, square: f64, value: f64) -> Option<Interval> {
+    let hits = table.at(1, 1);
+    let share = interval::wilson(hits, hits + table.at(1, 0) + table.at(0, 1))?;
+    let of = |share: f64, others: f64| {
+        let hits = (1.0 + square) * share;
+        hits / (hits + others * (1.0 - share))
+    };
+    if value >= 1.0 {
+        Some(Interval { low: of(share.low, square.max(1.0)), high: 1.0 })
+    } else if value <= 0.0 {
+        Some(Interval { low: 0.0, high: of(share.high, square.min(1.0)) })
+    } else {
+        None
+    }
 }
 
 /// Expected calibration error: Σ over ten bins of equal width of |Σ (label − score)| over n, 0..=1. A bin
@@ -395,6 +413,24 @@ mod tests {
         let rows = rows.expect("finite scores");
         assert_eq!(roc_auc(&rows).expect("an area").value, 0.75);
         assert_eq!(brier(&rows).expect_err("no probabilities").status(), "not_applicable");
+    }
+
+    #[test]
+    fn perfect_and_useless_decisions_have_an_interval() {
+        let interval = |hits: usize, beta: f64| {
+            let row = |at: usize| BinaryRow {
+                label: at.is_multiple_of(2),
+                prediction: at.is_multiple_of(2) == (at < hits),
+                score: None,
+            };
+            let rows = Binary::new(&(0..20).map(row).collect::<Vec<_>>()).expect("rows");
+            f_beta(&rows, beta).expect("a value").interval.expect("an interval")
+        };
+        // Wilson's interval of 10 of 10 is 0.7225 to 1, and F1 = 2J/(1 + J).
+        assert!((interval(20, 1.0).low - 2.0 * 0.7225 / 1.7225).abs() < 1e-4);
+        assert_eq!(interval(20, 2.0).high, 1.0);
+        let useless = interval(0, 1.0);
+        assert!(useless.low == 0.0 && useless.high > 0.0 && useless.high < 0.5, "{useless:?}");
     }
 
     #[test]

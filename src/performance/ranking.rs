@@ -110,7 +110,9 @@ pub(super) fn ndcg(rows: &Ranking, cutoff: usize) -> Result<MetricValue, NotComp
         let mut best = rows.to_vec();
         best.sort_by(|a, b| b.relevance.total_cmp(&a.relevance));
         let ideal = gain(&best, cutoff, |_, _| false);
-        (gain(rows, cutoff, |a, b| a.score == b.score) / ideal).min(1.0)
+        let share = gain(rows, cutoff, |a, b| a.score == b.score) / ideal;
+        // Rounding may lift it above 1; NaN, from relevances too large to add up, has to stay.
+        if share > 1.0 { 1.0 } else { share }
     }))
 }
 
@@ -169,6 +171,13 @@ mod tests {
         assert_eq!(ndcg(&rows, 1).expect("a value").value, 0.5);
         let both = (1.0 + discount(1)) / 2.0;
         assert!((ndcg(&rows, 2).expect("a value").value - both).abs() < 1e-15);
+    }
+
+    #[test]
+    fn relevances_too_large_to_add_up_give_no_number() {
+        let rows = vec![row("a", f64::MAX, 0.1), row("a", f64::MAX, 0.5), row("a", f64::MAX, 0.5)];
+        let rows = Ranking::new(rows, vec![3]).expect("rows");
+        assert!(ndcg(&rows, 3).expect("checked by the table").value.is_nan());
     }
 
     #[test]
