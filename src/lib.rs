@@ -64,7 +64,8 @@
 //! A module uses those above it in the list and none below it; `tests/layers.rs` holds this.
 //! [`sequential`] stands beside [`drift`]: its detectors look at every event, where a drift test looks at
 //! a window that has closed. [`quality`] is such a watch by default: over missing, wrongly typed and rejected
-//! records, tick by tick, while the window is still open.
+//! records, tick by tick, while the window is still open. [`performance`] judges predictions whose truth is
+//! known.
 
 #![deny(unsafe_code)]
 #![warn(
@@ -85,6 +86,7 @@ pub mod baseline;
 pub mod window;
 pub mod drift;
 pub mod sequential;
+pub mod performance;
 pub mod quality;
 pub mod verdict;
 pub mod incident;

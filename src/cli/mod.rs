@@ -8,6 +8,7 @@ pub mod check;
 pub mod compare;
 pub mod demo;
 pub mod detect;
+pub mod evaluate;
 pub mod replay;
 pub mod run;
 pub mod test_alert;
@@ -53,6 +54,8 @@ pub enum Command {
     Compare(compare::Args),
     /// Run one sequential detector over a column of a file
     Detect(detect::Args),
+    /// Compute every metric of a file with predictions and labels
+    Evaluate(evaluate::Args),
     /// Say what would have been alerted, from files of recorded events
     ///
     /// A line for each closed window says `ALARM`, or `quiet`, which counts towards resolving an incident, or
@@ -142,6 +145,7 @@ impl Command {
             Self::Baseline(command) => baseline::run(command, out).map(|()| 0),
             Self::Compare(args) => compare::run(args, out).map(|()| 0),
             Self::Detect(args) => detect::run(args, out).map(|()| 0),
+            Self::Evaluate(args) => evaluate::run(args, out).map(|()| 0),
             Self::Replay(args) => replay::run(args, &load(&args.config, Purpose::Replay)?, out).map(|()| 0),
             Self::TestAlert { config, channel } => {
                 test_alert(&load(config, Purpose::Send)?, channel, out).map(|()| 0)
