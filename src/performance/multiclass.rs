@@ -42,13 +42,23 @@ impl Multiclass {
     /// # Errors
     /// As [`from_predictions`](Self::from_predictions); `Scores` when they are not one a row and class,
     /// `NotFinite` when one is infinite or NaN.
+    ///
+    /// The scores of a row that are probabilities but for rounding are divided by their sum, as scikit-learn's
+    /// users mostly do before they call it: the last digit decides between rows whose scores are tied.
     pub fn from_scores(classes: Vec<String>, labels: &[usize], scores: Vec<f64>) -> Result<Self, RowsError> {
+        let mut scores = scores;
         let width = classes.len();
         if labels.len().checked_mul(width) != Some(scores.len()) {
             return Err(RowsError::Scores { scores: scores.len(), rows: labels.len(), classes: width });
         }
         if let Some(place) = scores.iter().position(|score| !score.is_finite()) {
             return Err(RowsError::NotFinite { row: place / width.max(1) });
+        }
+        for row in scores.chunks_mut(width.max(1)) {
+            let sum: f64 = row.iter().sum();
+            if (sum - 1.0).abs() <= ROUNDING {
+                row.iter_mut().for_each(|score| *score /= sum);
+            }
         }
         let rows: Vec<(usize, usize)> = labels
             .iter()
@@ -69,6 +79,9 @@ impl Multiclass {
         Ok(self.labels.iter().copied().zip(scores.chunks(self.classes.len().max(1))))
     }
 }
+
+/// The sum of probabilities that were written with a few digits is this far from 1.
+const ROUNDING: f64 = 1e-6;
 
 /// The place of the highest score, the first of equal ones.
 fn highest(scores: &[f64]) -> usize {
