@@ -2,7 +2,7 @@
 
 use super::bins::{Bins, LANES, larger, side_by_side, smaller};
 use super::cells::n_eff;
-use super::law::{BridgeForm, Tail, anderson_darling_tail, cramer_von_mises_tail};
+use super::law::{BridgeForm, Tail, anderson_darling_tail, cramer_von_mises_tail, critical_value};
 use super::{DriftTest, EffectUnit, NUMERIC, NotTestable, Pair, Score};
 
 pub(super) const CVM: DriftTest = DriftTest {
@@ -101,23 +101,7 @@ pub fn ad_critical(shares: &[f64], values: f64, log_p: f64) -> Option<f64> {
     let law =
         if mass_max < COARSE { BridgeLaw::Limit } else { BridgeLaw::of_blocks(&blocks(shares), ad_weight) };
     let log_sf = |x: f64| law.tail_of(values, x, anderson_darling_tail).ln();
-    let (mut low, mut high) = (0.0, 1.0);
-    while log_sf(high) > log_p {
-        (low, high) = (high, 2.0 * high);
-        if high > STATISTIC_MAX {
-            return None;
-        }
-    }
-    // Far out the logarithm of the tail is a line nearly, but halving is quick enough and cannot fail.
-    for _ in 0..40 {
-        let middle = 0.5 * (low + high);
-        if log_sf(middle) > log_p {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    log_sf(high).is_finite().then_some(high)
+    critical_value(log_sf, log_p, 1.0, STATISTIC_MAX)
 }
 
 /// The weight of (F − G)² at an edge of this height, between bins of these shares.

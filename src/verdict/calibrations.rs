@@ -39,8 +39,9 @@ impl Calibrations {
                 let made = Calibration::new(&found, window.length, None, Source::Training);
                 made.map(Arc::new).ok_or_else(|| {
                     format!(
-                        "the training rows make fewer than {BLOCKS_MIN} windows of {}: give it longer ones, or set `learn`",
-                        window.length
+                        "the training rows make fewer than {BLOCKS_MIN} windows of {} with at least {} rows (`rows_min`): \
+                         give it more rows or longer windows, or set `learn`",
+                        window.length, settings.rows_min
                     )
                 })
             });

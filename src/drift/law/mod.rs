@@ -33,6 +33,31 @@ pub use kolmogorov::{
 pub use quadratic::{anderson_darling_sf, anderson_darling_tail, cramer_von_mises_sf, cramer_von_mises_tail};
 pub use tail::Tail;
 
+/// Halvings of a search for a critical value: its interval is then known to a trillionth.
+const HALVINGS: u32 = 40;
+
+/// The smallest value whose tail is at most e^`log_p`, given the falling logarithm of the tail; looked for from
+/// `first` on in doublings. `None` where it lies beyond `most`, or where the tail has no logarithm.
+pub fn critical_value(log_sf: impl Fn(f64) -> f64, log_p: f64, first: f64, most: f64) -> Option<f64> {
+    let (mut low, mut high) = (0.0, first);
+    while log_sf(high) > log_p {
+        (low, high) = (high, 2.0 * high);
+        if high > most {
+            return None;
+        }
+    }
+    // Far out the logarithm of a tail is a line nearly, but halving is quick enough and cannot fail.
+    for _ in 0..HALVINGS {
+        let middle = 0.5 * (low + high);
+        if log_sf(middle) > log_p {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    log_sf(high).is_finite().then_some(high)
+}
+
 fn clamp(probability: f64) -> f64 {
     if probability.is_nan() { 1.0 } else { probability.clamp(0.0, 1.0) }
 }

@@ -12,7 +12,7 @@
 use super::rates::{Training, first_count, smallest_count};
 use super::{Needed, POWER, whole};
 use crate::baseline::Column;
-use crate::drift::law::{binomial_upper_tail, chi_squared_sf, count_beyond_range, normal_sf};
+use crate::drift::law::{binomial_upper_tail, chi_squared_sf, count_beyond_range, critical_value, normal_sf};
 use crate::drift::{Pair, ad_critical, g, pooled_cells};
 use crate::summary::{CategoricalSummary, ColumnSummary, Counts, NumericSummary};
 
@@ -358,23 +358,7 @@ fn folded_mean(mean: f64, variance: f64) -> f64 {
 
 /// The smallest chi-squared value whose upper tail is at most e^`log_p`.
 fn chi_squared_critical(degrees: f64, log_p: f64) -> Option<f64> {
-    let log_sf = |x: f64| chi_squared_sf(x, degrees).ln();
-    let (mut low, mut high) = (0.0, degrees.max(1.0));
-    while log_sf(high) > log_p {
-        (low, high) = (high, 2.0 * high);
-        if !high.is_finite() {
-            return None;
-        }
-    }
-    for _ in 0..40 {
-        let middle = 0.5 * (low + high);
-        if log_sf(middle) > log_p {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    log_sf(high).is_finite().then_some(high)
+    critical_value(|x| chi_squared_sf(x, degrees).ln(), log_p, degrees.max(1.0), f64::MAX)
 }
 
 #[cfg(test)]
