@@ -17,6 +17,7 @@ mod codec;
 mod counts;
 mod latency;
 mod numeric;
+pub mod outcome;
 
 pub use crate::event::{WRONG_TYPE_NAME, canonical_number};
 pub use categorical::{CategoricalSummary, Categories, CategoryIndex, UNSEEN_EXAMPLES_MAX};
