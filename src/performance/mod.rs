@@ -26,37 +26,7 @@ pub use regression::{Regression, RegressionRow};
 use std::fmt;
 
 use self::confusion::Averaging;
-
-/// What a model predicts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Task {
-    /// One of two classes.
-    Binary,
-    /// One of several classes.
-    Multiclass,
-    /// A number.
-    Regression,
-    /// An order of the rows of a query.
-    Ranking,
-}
-
-impl Task {
-    /// The stable name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Binary => "binary",
-            Self::Multiclass => "multiclass",
-            Self::Regression => "regression",
-            Self::Ranking => "ranking",
-        }
-    }
-}
-
-impl fmt::Display for Task {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
+pub use crate::summary::outcome::Task;
 
 /// Rows with predictions and what came true.
 #[derive(Debug, Clone)]

@@ -65,7 +65,7 @@ impl ModelSummary {
     /// # Errors
     /// [`CodecError`] when the format is unknown or the bytes are damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        let mut input = Input { bytes, at: 0 };
+        let mut input = Input::new(bytes);
         let format = input.byte()?;
         if format != FORMAT_VERSION {
             return Err(CodecError::Format(format));
@@ -84,16 +84,14 @@ impl ModelSummary {
             latency.record_micros(micros, times);
         }
         let columns = (0..input.length()?).map(|_| input.column()).collect::<Result<_, _>>()?;
-        if input.at != bytes.len() {
-            return Err(input.damaged());
-        }
+        input.end()?;
         Ok(Self { rows, latency, columns })
     }
 }
 
 // === writing ===
 
-fn put(out: &mut Vec<u8>, mut value: u128) {
+pub(super) fn put(out: &mut Vec<u8>, mut value: u128) {
     while value >= 0x80 {
         out.push((value as u8 & 0x7f) | 0x80);
         value >>= 7;
@@ -101,11 +99,11 @@ fn put(out: &mut Vec<u8>, mut value: u128) {
     out.push(value as u8);
 }
 
-fn put_signed(out: &mut Vec<u8>, value: i128) {
+pub(super) fn put_signed(out: &mut Vec<u8>, value: i128) {
     put(out, ((value << 1) ^ (value >> 127)) as u128);
 }
 
-fn put_counts(out: &mut Vec<u8>, counts: &Counts) {
+pub(super) fn put_counts(out: &mut Vec<u8>, counts: &Counts) {
     put(out, counts.len() as u128);
     let mut zeros: u128 = 0;
     let end_run = |out: &mut Vec<u8>, zeros: &mut u128| {
@@ -165,17 +163,32 @@ fn put_column(out: &mut Vec<u8>, column: &ColumnSummary) {
 
 // === reading ===
 
-struct Input<'a> {
+pub(super) struct Input<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl Input<'_> {
-    fn damaged(&self) -> CodecError {
+impl<'a> Input<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// Nothing may follow.
+    pub(super) fn end(&self) -> Result<(), CodecError> {
+        if self.at == self.bytes.len() { Ok(()) } else { Err(self.damaged()) }
+    }
+
+    /// The next eight bytes.
+    pub(super) fn array(&mut self) -> Result<[u8; 8], CodecError> {
+        let at = self.at;
+        self.take(8)?.try_into().map_err(|_| CodecError::Damaged(at))
+    }
+
+    pub(super) fn damaged(&self) -> CodecError {
         CodecError::Damaged(self.at)
     }
 
-    fn byte(&mut self) -> Result<u8, CodecError> {
+    pub(super) fn byte(&mut self) -> Result<u8, CodecError> {
         let byte = *self.bytes.get(self.at).ok_or_else(|| self.damaged())?;
         self.at += 1;
         Ok(byte)
@@ -197,16 +210,16 @@ impl Input<'_> {
         Err(self.damaged())
     }
 
-    fn u64(&mut self) -> Result<u64, CodecError> {
+    pub(super) fn u64(&mut self) -> Result<u64, CodecError> {
         u64::try_from(self.u128()?).map_err(|_| self.damaged())
     }
 
-    fn signed(&mut self) -> Result<i128, CodecError> {
+    pub(super) fn signed(&mut self) -> Result<i128, CodecError> {
         let value = self.u128()?;
         Ok((value >> 1) as i128 ^ -((value & 1) as i128))
     }
 
-    fn length(&mut self) -> Result<usize, CodecError> {
+    pub(super) fn length(&mut self) -> Result<usize, CodecError> {
         let length = self.u64()?;
         if length > LENGTH_MAX {
             return Err(self.damaged());
@@ -225,7 +238,7 @@ impl Input<'_> {
         Ok(taken)
     }
 
-    fn counts(&mut self) -> Result<Counts, CodecError> {
+    pub(super) fn counts(&mut self) -> Result<Counts, CodecError> {
         let length = self.length()?;
         let mut counts = Counts::zeros(length);
         let mut index = 0;

@@ -11,6 +11,12 @@ enum Width {
     Wide(Vec<u64>),
 }
 
+impl Default for Counts {
+    fn default() -> Self {
+        Self::zeros(0)
+    }
+}
+
 impl Counts {
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
@@ -80,6 +86,22 @@ impl Counts {
             && let Some(count) = counts.get_mut(index)
         {
             *count = count.saturating_add(by);
+        }
+    }
+
+    /// Takes `less` from count `index`, down to 0: for what was added before.
+    pub fn sub(&mut self, index: usize, less: u64) {
+        match &mut self.0 {
+            Width::Narrow(counts) => {
+                if let Some(count) = counts.get_mut(index) {
+                    *count = u32::try_from(less).map_or(0, |less| count.saturating_sub(less));
+                }
+            }
+            Width::Wide(counts) => {
+                if let Some(count) = counts.get_mut(index) {
+                    *count = count.saturating_sub(less);
+                }
+            }
         }
     }
 
