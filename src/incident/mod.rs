@@ -13,6 +13,7 @@ pub use step::{Closing, Evidence, Outcome, State};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Span, Timestamp};
+use crate::performance::{Diagnosis, Maturity, MetricReading, MoneyReading, SplitReading};
 use crate::verdict::ColumnVerdict;
 
 /// When to open, resolve, repeat and retrain.
@@ -70,7 +71,7 @@ pub enum Severity {
 pub struct Incident {
     /// Stable id, a hash of model, kind and opening window.
     pub id: String,
-    /// What kind of trouble: `drift`.
+    /// What kind of trouble: `drift` or `performance`.
     pub kind: String,
     /// The model.
     pub model: String,
@@ -111,12 +112,55 @@ pub struct Incident {
     pub note: Option<String>,
     /// Event time of the retrain calls.
     pub retrained_at: Vec<Timestamp>,
+    /// How the model does, as of the latest window of which that is known.
+    #[serde(default)]
+    pub performance: Option<PerformanceEvidence>,
+    /// What the change is taken to be: broken data, other cases, or another world.
+    #[serde(default)]
+    pub diagnosis: Option<Diagnosis>,
     /// The baseline it was compared with.
     pub baseline: String,
     /// The configuration in force.
     pub config: String,
     /// Next offset of every partition when the window closed: `topic/partition` and offset.
     pub positions: Vec<(String, i64)>,
+}
+
+/// How a model does, as an incident tells it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PerformanceEvidence {
+    /// Start of the window it was measured in.
+    pub window_start: Timestamp,
+    /// End of it.
+    pub window_end: Timestamp,
+    /// The metric that spoke, realised and estimated, with its value in the training data.
+    pub metric: MetricReading,
+    /// What made it an alarm; `None` when it did not.
+    pub cause: Option<Cause>,
+    /// Predictions of the window.
+    pub predictions: u64,
+    /// Those whose truth is known.
+    pub labels: u64,
+    /// Their share, 0 to 1.
+    pub coverage: Option<f64>,
+    /// How complete the labels are.
+    pub maturity: Maturity,
+    /// What changed: the mix of cases or the world.
+    pub split: Option<SplitReading>,
+    /// What it costs.
+    pub money: Option<MoneyReading>,
+}
+
+/// What makes a performance alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Worse than the reference windows allow.
+    Reference,
+    /// Beyond the limit that the operator set, which is this.
+    Limit(f64),
+    /// Errors broke out suddenly: the rate of errors among labels as they came.
+    Sudden,
 }
 
 /// What a notification tells.

@@ -179,6 +179,8 @@ impl State {
             calibrated: verdict.calibrated,
             note: verdict.calibration_note.clone(),
             retrained_at: Vec::new(),
+            performance: None,
+            diagnosis: None,
             baseline: closing.evidence.baselines.get(index).cloned().unwrap_or_default(),
             config: closing.evidence.config.to_owned(),
             positions: closing.evidence.positions.to_vec(),

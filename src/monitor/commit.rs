@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Origin, RejectReason, Span, Timestamp};
 use crate::incident::{Incident, Notification};
+use crate::performance::Reading;
 use crate::summary::{Anomalies, Rows};
 use crate::verdict::{ReferenceWindow, Verdict};
 
@@ -20,6 +21,14 @@ pub struct Commit {
     pub windows: Vec<ClosedWindow>,
     /// Windows from which it is learned what is usual.
     pub learned: Vec<LearnedWindow>,
+    /// Open panes of outcomes that changed, whole.
+    pub outcome_panes: Vec<PaneWrite>,
+    /// Panes of outcomes that no label can reach any more.
+    pub outcome_panes_dropped: Vec<PaneKey>,
+    /// New revisions of the performance of windows.
+    pub performance: Vec<PerformanceWindow>,
+    /// What became of predictions and labels since the last commit, by model and outcome.
+    pub joined: Vec<(String, &'static str, u64)>,
     /// Transitions of incidents, in order; the last of an id is its present state.
     pub transitions: Vec<Incident>,
     /// Messages to deliver, in order.
@@ -106,6 +115,27 @@ pub struct ClosedWindow {
     pub verdict: Verdict,
 }
 
+/// The performance of a window, as it was known when this revision was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PerformanceWindow {
+    /// Which window.
+    pub key: WindowKey,
+    /// End of the window, exclusive.
+    pub end: Timestamp,
+    /// Number of this revision, from 1. Labels that come later make further ones; earlier ones are kept.
+    pub revision: u32,
+    /// The watermark when it was made.
+    pub at: Timestamp,
+    /// Id of the baseline, in hex.
+    pub baseline: String,
+    /// Id of the configuration, in hex.
+    pub config: String,
+    /// What is known.
+    pub reading: Reading,
+    /// What it means; `None` until the window is judged, which happens once.
+    pub verdict: Option<Verdict>,
+}
+
 /// A window of a version's first weeks, from which it is learned what is usual.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LearnedWindow {
@@ -147,6 +177,8 @@ pub struct Restored {
     pub panes: Vec<PaneWrite>,
     /// Windows from which it was learned what is usual, in the order they closed.
     pub learned: Vec<LearnedWindow>,
+    /// Open panes of outcomes.
+    pub outcome_panes: Vec<PaneWrite>,
     /// The rest of the state.
     pub state: Option<Vec<u8>>,
 }

@@ -20,7 +20,8 @@ mod plan;
 mod view;
 
 pub use commit::{
-    ClosedWindow, Commit, DeadLetter, LearnedWindow, PaneKey, PaneWrite, Position, Restored, WindowKey,
+    ClosedWindow, Commit, DeadLetter, LearnedWindow, PaneKey, PaneWrite, PerformanceWindow, Position,
+    Restored, WindowKey,
 };
 pub use early::ticks_per_alarm;
 pub use learn::shortage;

@@ -37,6 +37,8 @@ pub fn trial(channel: &str, now: Timestamp) -> Notification {
         calibrated: false,
         note: Some("A trial sent by `driftline test-alert`; nothing has drifted.".to_owned()),
         retrained_at: Vec::new(),
+        performance: None,
+        diagnosis: None,
         baseline: "none".to_owned(),
         config: "none".to_owned(),
         positions: Vec::new(),

@@ -12,15 +12,21 @@
 
 mod binary;
 mod confusion;
+mod diagnosis;
 mod interval;
 mod multiclass;
 mod ranking;
+mod reading;
 mod regression;
 
 pub use binary::{Binary, BinaryRow};
+pub use diagnosis::{Diagnosis, DiagnosisKind};
 pub use interval::Interval;
 pub use multiclass::{CLASSES_MAX, Multiclass};
 pub use ranking::{RankedRow, Ranking};
+pub use reading::{
+    Estimation, Maturity, MetricReading, MoneyReading, PriorReading, Ranged, Reading, SplitReading,
+};
 pub use regression::{Regression, RegressionRow};
 
 use std::fmt;

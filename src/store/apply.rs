@@ -353,7 +353,13 @@ pub(super) fn restore(connection: &Connection) -> Result<Result<Restored, String
         Ok(learned) => learned,
         Err(damage) => return Ok(Err(damage)),
     };
-    Ok(Ok(Restored { positions, panes, learned, state: state.map(|(state, _)| state) }))
+    Ok(Ok(Restored {
+        positions,
+        panes,
+        learned,
+        outcome_panes: Vec::new(),
+        state: state.map(|(state, _)| state),
+    }))
 }
 
 fn learned(connection: &Connection) -> Result<Result<Vec<LearnedWindow>, String>, Fault> {

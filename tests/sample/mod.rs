@@ -135,6 +135,8 @@ pub fn incident(id: &str, model: &str, hour: i64, sequence: u32, status: Status)
         calibrated: false,
         note: None,
         retrained_at: Vec::new(),
+        performance: None,
+        diagnosis: None,
         baseline: "ab".repeat(32),
         config: "cd".repeat(32),
         positions: vec![("predictions/0".to_owned(), 4_000)],
@@ -167,6 +169,10 @@ pub fn full_commit() -> Commit {
     let counted = |outcome, n| ("predictions".to_owned(), "fraud".to_owned(), outcome, n);
     Commit {
         learned: Vec::new(),
+        outcome_panes: vec![],
+        outcome_panes_dropped: vec![],
+        performance: vec![],
+        joined: vec![],
         positions: vec![position(0, 4_000), position(1, 3_500)],
         panes: vec![
             pane("fraud", Some("7"), None, 0, 1),
