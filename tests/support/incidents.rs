@@ -80,6 +80,8 @@ pub fn incident(id: &str, kind: NotificationKind) -> Incident {
         calibrated: false,
         note: resolved.then(|| "2 quiet windows of 7d in a row".to_owned()),
         retrained_at: if resolved { vec![at("2018-11-13T18:00:00Z")] } else { Vec::new() },
+        performance: None,
+        diagnosis: None,
         baseline: "b1946ac92492d2347c6235b4d2611184".to_owned(),
         config: "591785b794601e212b260e25925636fd".to_owned(),
         positions: vec![("loans/0".to_owned(), 25_400)],
