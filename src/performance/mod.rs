@@ -16,12 +16,14 @@ mod interval;
 mod multiclass;
 mod ranking;
 mod regression;
+mod settings;
 
 pub use binary::{Binary, BinaryRow};
 pub use interval::Interval;
 pub use multiclass::{CLASSES_MAX, Multiclass};
 pub use ranking::{RankedRow, Ranking};
 pub use regression::{Regression, RegressionRow};
+pub use settings::{Bound, CUTOFF_MAX, Limit, Settings, UnknownMetric, Value, metric_of};
 
 use std::fmt;
 
