@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use super::count::{Counting, Finished};
 use super::naming::Naming;
+use super::outcomes::{OutcomeError, OutcomeOptions, OutcomePlan};
 use super::read::{Chunk, ReadError, Table};
-use super::segment::{SEGMENTS_MAX, SegmentPlan, SegmentSurvey};
+use super::segment::{SEGMENTS_MAX, SegmentCounting, SegmentPlan, SegmentSurvey};
 use super::survey::Survey;
 use super::times::Times;
 use super::{Baseline, BaselineId, Column};
 use crate::event::decode::TimestampUnit;
 use crate::event::{ColumnSpec, Role, Span};
+use crate::summary::outcome::Task;
 use crate::summary::{GridError, Shape};
 
 /// What the columns of a table are. A column that is named nowhere is a feature.
@@ -55,6 +57,8 @@ pub struct BuildOptions<'a> {
     /// So many values of the segment column are told apart, those with most rows;
     /// [`SEGMENTS_MAX`](super::SEGMENTS_MAX) without it.
     pub segments_max: Option<usize>,
+    /// The task, and what else is needed to count what came true; nothing of that is counted without it.
+    pub outcomes: Option<&'a OutcomeOptions>,
     /// Hears how far the work is.
     pub progress: Option<&'a dyn Fn(Progress)>,
 }
@@ -116,6 +120,9 @@ pub enum BuildError {
         /// Whether it holds numbers.
         numbers: bool,
     },
+    /// What came true cannot be counted as the task asks.
+    #[error(transparent)]
+    Outcomes(#[from] OutcomeError),
     /// Bins could not be placed: a fault of the program, not of the data.
     #[error("no bins can be placed for column `{name}`")]
     Grid {
@@ -185,14 +192,18 @@ pub fn build_table(
     options: &BuildOptions<'_>,
 ) -> Result<Baseline, BuildError> {
     let Plan { columns, rows, mut notes, sources, segments, .. } = plan_table(table, roles, options)?;
-    let mut counting = Counting::new(columns, times_of(roles, options), segments);
+    let outcomes = options.outcomes.map(|outcomes| OutcomePlan::new(&columns, roles, outcomes, &mut notes));
+    let outcomes = outcomes.transpose()?.flatten();
+    let mut counting = Counting::new(columns, times_of(roles, options), segments, outcomes);
     scan(table, roles, options, 3, |chunk, _| counting.take(chunk, &sources))?;
-    let Finished { columns, total, timed, segments } = counting.finish();
+    let Finished { columns, total, timed, segments, outcomes } = counting.finish();
     let (reference, extremes) = match timed {
         Some(timed) => timed.finish(&mut notes).map(|(reference, extremes)| (Some(reference), extremes))?,
         None => (None, vec![None; columns.len()]),
     };
+    let names = segments.as_ref().map(SegmentCounting::names).unwrap_or_default();
     let segments = segments.map(|segments| segments.finish(&mut notes)).unwrap_or_default();
+    let outcomes = outcomes.map(|outcomes| outcomes.finish(reference.as_ref(), &names, &mut notes));
     let columns = columns
         .into_iter()
         .zip(total.columns)
@@ -200,7 +211,15 @@ pub fn build_table(
         .map(|((Watched { spec, shape, .. }, summary), extremes)| Column { spec, shape, summary, extremes })
         .collect();
     let id = BaselineId::default();
-    Ok(Baseline { id, model: None, version: None, rows, columns, reference, segments, notes }.sealed())
+    Ok(Baseline { id, model: None, version: None, rows, columns, reference, segments, outcomes, notes }.sealed())
+}
+
+/// The roles whose whole numbers are quantities and never classes, few as they may be.
+fn quantities(options: &BuildOptions<'_>) -> &'static [Role] {
+    match options.outcomes.map(|outcomes| outcomes.task) {
+        Some(Task::Regression) => &[Role::Prediction, Role::Label],
+        _ => &[],
+    }
 }
 
 fn times_of(roles: &Roles, options: &BuildOptions<'_>) -> Option<Times> {
@@ -233,7 +252,7 @@ pub fn plan_table(table: &dyn Table, roles: &Roles, options: &BuildOptions<'_>) 
         segments.plan(survey.naming_of(column), options.segments_max.unwrap_or(SEGMENTS_MAX))
     });
     let mut notes = absent_ignored(&header, roles);
-    let mut planned = survey.plan(roles, &mut notes)?;
+    let mut planned = survey.plan(roles, quantities(options), &mut notes)?;
     if planned.iter().any(|column| column.needs_names) {
         scan(table, roles, options, 2, |chunk, _| {
             planned

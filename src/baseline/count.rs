@@ -9,6 +9,7 @@ use arrow::array::{Array, Float64Array, StringArray};
 use super::build::{BuildError, Watched};
 use super::extremes::Outermost;
 use super::naming::Naming;
+use super::outcomes::{OutcomeCounting, OutcomePlan};
 use super::read::{Cells, Chunk, Table};
 use super::segment::{SegmentCounting, SegmentPlan};
 use super::times::Times;
@@ -47,7 +48,7 @@ pub struct Counted {
 /// [`BuildError::Read`] when the table cannot be read.
 pub fn count_table(table: &dyn Table, columns: Vec<Watched>) -> Result<Counted, BuildError> {
     let names: Vec<Arc<str>> = columns.iter().map(|column| Arc::clone(&column.spec.name)).collect();
-    let mut counting = Counting::new(columns, None, None);
+    let mut counting = Counting::new(columns, None, None, None);
     let mut header = table.header().map(|header| header.to_vec()).unwrap_or_default();
     let mut rows = 0;
     let wanted = |name: &str| names.iter().any(|column| **column == *name);
@@ -69,6 +70,7 @@ pub(super) struct Counting {
     total: ModelSummary,
     timed: Option<Timed>,
     segments: Option<SegmentCounting>,
+    outcomes: Option<OutcomeCounting>,
 }
 
 /// What was counted.
@@ -77,6 +79,7 @@ pub(super) struct Finished {
     pub(super) total: ModelSummary,
     pub(super) timed: Option<Timed>,
     pub(super) segments: Option<SegmentCounting>,
+    pub(super) outcomes: Option<OutcomeCounting>,
 }
 
 /// What stays the same while rows are counted.
@@ -109,8 +112,13 @@ pub(super) enum Ready {
 }
 
 impl Counting {
-    /// A count on these columns; by pane and by segment if that is wanted.
-    pub(super) fn new(columns: Vec<Watched>, times: Option<Times>, segments: Option<SegmentPlan>) -> Self {
+    /// A count on these columns; by pane and by segment, and of what came true, if that is wanted.
+    pub(super) fn new(
+        columns: Vec<Watched>,
+        times: Option<Times>,
+        segments: Option<SegmentPlan>,
+        outcomes: Option<OutcomePlan>,
+    ) -> Self {
         let indexes = columns
             .iter()
             .map(|column| match &column.shape {
@@ -124,7 +132,9 @@ impl Counting {
         let panes_max = (PANES_BYTES_MAX / bytes).clamp(1, PANES_MAX);
         let timed = times.map(|times| Timed::new(times, panes_max, &counter));
         let segments = segments.map(|plan| SegmentCounting::new(plan, &counter, bytes, panes_max));
-        Self { counter, total, timed, segments }
+        let number = segments.as_ref().map_or(0, |segments: &SegmentCounting| segments.names().len());
+        let outcomes = outcomes.map(|plan| OutcomeCounting::new(plan, number));
+        Self { counter, total, timed, segments, outcomes }
     }
 
     /// Counts the rows of a chunk; `sources` says where in it each column is.
@@ -135,15 +145,19 @@ impl Counting {
             Some(timed) => timed.take(&mut self.counter, chunk, &ready),
             None => BTreeMap::new(),
         };
-        if let Some(segments) = &mut self.segments {
-            segments.take(&mut self.counter, chunk, &ready, &by_pane);
+        let of_rows = match &mut self.segments {
+            Some(segments) => segments.take(&mut self.counter, chunk, &ready, &by_pane),
+            None => Vec::new(),
+        };
+        if let Some(outcomes) = &mut self.outcomes {
+            outcomes.take(&ready, chunk.rows, &by_pane, &of_rows);
         }
     }
 
     /// What was counted.
     pub(super) fn finish(self) -> Finished {
-        let Self { counter, total, timed, segments } = self;
-        Finished { columns: counter.columns, total, timed, segments }
+        let Self { counter, total, timed, segments, outcomes } = self;
+        Finished { columns: counter.columns, total, timed, segments, outcomes }
     }
 }
 

@@ -3,20 +3,22 @@
 //! A gzip of two lines of JSON, so that an operator can look at one with `zcat`:
 //!
 //! ```text
-//! {"format":"driftline-baseline","version":2,"sha256":"…"}
-//! {"model":…,"version":…,"rows":…,"columns":[…],"counts":"…","reference":…,"segments":[…],"notes":[…]}
+//! {"format":"driftline-baseline","version":3,"sha256":"…"}
+//! {"model":…,"version":…,"rows":…,"columns":[…],"counts":"…","reference":…,"segments":[…],"outcomes":…,"notes":[…]}
 //! ```
 //!
 //! `counts` and the panes of the reference and of the segments are summaries in their own format, in base64.
 //! The hash is of the bytes of the second line; a reader checks it, and refuses a newer version.
 //!
 //! Version 1 had no segments, and its columns no extremes. Where there are none, version 2 does not write
-//! them either, so the same counts have the same id in both.
+//! them either, so the same counts have the same id in both. Version 2 had no outcomes; a baseline without them
+//! is still written as version 2, byte by byte.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,15 +29,19 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::segment::SEGMENTS_LIMIT;
-use super::{Baseline, BaselineId, CELLS_MAX, Column, Extremes, Reference, Segment};
+use super::{Baseline, BaselineId, CELLS_MAX, Column, Extremes, Outcomes, Reference, Segment};
 use crate::event::{ColumnSpec, Span, Timestamp};
+use crate::summary::outcome::{OutcomeShape, OutcomeSummary};
 use crate::summary::{CodecError, ColumnSummary, Latency, ModelSummary, Rows, Shape};
 
 /// The name in the first line.
 const FORMAT: &str = "driftline-baseline";
 
-/// The version that is written.
-const VERSION: u32 = 2;
+/// The newest version, which is written where there are outcomes.
+const VERSION: u32 = 3;
+
+/// The version that is written where there are none: programs that know no outcomes read it too.
+const VERSION_WITHOUT_OUTCOMES: u32 = 2;
 
 /// Largest content that is read: a thousand columns with all panes stay far below.
 const CONTENT_BYTES_MAX: u64 = 1 << 30;
@@ -105,6 +111,8 @@ struct Content {
     reference: Option<ContentReference>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     segments: Vec<ContentSegment>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outcomes: Option<ContentOutcomes>,
     notes: Vec<String>,
 }
 
@@ -129,6 +137,19 @@ struct ContentSegment {
     name: String,
     total: String,
     panes: Vec<(Timestamp, String)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ContentOutcomes {
+    shape: OutcomeShape,
+    classes: Vec<String>,
+    scores: Vec<String>,
+    has_prediction: bool,
+    amount: Option<String>,
+    total: String,
+    panes: Vec<(Timestamp, String)>,
+    segments: Vec<(String, String)>,
+    left_out: u64,
 }
 
 impl Baseline {
@@ -210,8 +231,8 @@ impl Baseline {
 
     fn write_draft(&self, draft: &Path) -> io::Result<()> {
         let content = self.content();
-        let header =
-            Header { format: FORMAT.to_owned(), version: VERSION, sha256: hash(&content).to_string() };
+        let version = self.outcomes.as_ref().map_or(VERSION_WITHOUT_OUTCOMES, |_| VERSION);
+        let header = Header { format: FORMAT.to_owned(), version, sha256: hash(&content).to_string() };
         let file = File::create(draft)?;
         let mut packed = GzEncoder::new(file, Compression::default());
         serde_json::to_writer(&mut packed, &header)?;
@@ -250,6 +271,7 @@ impl Baseline {
                 rows_left_out: reference.rows_left_out,
             }),
             segments: self.segments.iter().map(ContentSegment::of).collect(),
+            outcomes: self.outcomes.as_ref().map(ContentOutcomes::of),
             notes: self.notes.clone(),
         };
         // Finite numbers and string keys always serialise.
@@ -272,6 +294,10 @@ impl Content {
             }
         };
         let segments = segments(self.segments, &shapes, self.rows, reference.as_ref())?;
+        let outcomes = match self.outcomes {
+            Some(outcomes) => Some(outcomes.into_outcomes(&self.columns, self.rows, reference.as_ref())?),
+            None => None,
+        };
         let columns = self.columns.into_iter().zip(counts.columns).map(|(column, summary)| {
             let ContentColumn { spec, shape, extremes } = column;
             let fit = extremes.as_ref().is_none_or(|extremes| {
@@ -285,7 +311,7 @@ impl Content {
         });
         let columns = columns.collect::<Result<_, String>>()?;
         let Self { model, version, rows, notes, .. } = self;
-        Ok(Baseline { id, model, version, rows, columns, reference, segments, notes })
+        Ok(Baseline { id, model, version, rows, columns, reference, segments, outcomes, notes })
     }
 }
 
@@ -314,6 +340,67 @@ impl ContentSegment {
         });
         let panes = panes.collect::<Result<_, String>>()?;
         Ok(Segment::from_encoded(self.name, total, panes))
+    }
+}
+
+impl ContentOutcomes {
+    fn of(outcomes: &Outcomes) -> Self {
+        let panes = outcomes.encoded().iter().map(|(start, bytes)| (*start, STANDARD.encode(bytes)));
+        let segments = outcomes.segments.iter();
+        Self {
+            shape: outcomes.shape.clone(),
+            classes: outcomes.classes.names().to_vec(),
+            scores: outcomes.scores.iter().map(ToString::to_string).collect(),
+            has_prediction: outcomes.has_prediction,
+            amount: outcomes.amount.as_ref().map(ToString::to_string),
+            total: STANDARD.encode(outcomes.total.encode()),
+            panes: panes.collect(),
+            segments: segments
+                .map(|(name, summary)| (name.clone(), STANDARD.encode(summary.encode())))
+                .collect(),
+            left_out: outcomes.left_out,
+        }
+    }
+
+    /// Checks the counts; the panes stay encoded.
+    fn into_outcomes(
+        self,
+        columns: &[ContentColumn],
+        rows: u64,
+        reference: Option<&Reference>,
+    ) -> Result<Outcomes, String> {
+        let watched = |name: &String| {
+            let found = columns.iter().find(|column| *column.spec.name == **name);
+            found.map(|column| Arc::clone(&column.spec.name)).ok_or_else(|| format!("no column is `{name}`"))
+        };
+        if !Outcomes::is_sound(&self.shape) {
+            return Err("its outcomes have no shape".to_owned());
+        }
+        let total = decode_outcomes(&self.total, &self.shape)?;
+        if total.labels.checked_add(self.left_out) != Some(rows) {
+            return Err("its outcomes are not those of its rows".to_owned());
+        }
+        let starts: BTreeSet<Timestamp> =
+            reference.iter().flat_map(|reference| &reference.panes).map(|(start, _)| *start).collect();
+        let ascend = self.panes.is_sorted_by(|a, b| a.0 < b.0);
+        if !ascend || !self.panes.iter().all(|(start, _)| starts.contains(start)) {
+            return Err("the panes of its outcomes are not those of the reference".to_owned());
+        }
+        let panes = self.panes.into_iter().map(|(start, text)| {
+            decode_outcomes(&text, &self.shape)?;
+            Ok((start, STANDARD.decode(text).map_err(|error| error.to_string())?.into_boxed_slice()))
+        });
+        let panes = panes.collect::<Result<Vec<_>, String>>()?;
+        let segments = self.segments.into_iter();
+        let segments = segments.map(|(name, text)| Ok((name, decode_outcomes(&text, &self.shape)?)));
+        let segments = segments.collect::<Result<_, String>>()?;
+        let mut outcomes = Outcomes::new(self.shape, self.classes, total).with_encoded(panes);
+        outcomes.scores = self.scores.iter().map(watched).collect::<Result<_, String>>()?;
+        outcomes.amount = self.amount.as_ref().map(watched).transpose()?;
+        outcomes.has_prediction = self.has_prediction;
+        outcomes.segments = segments;
+        outcomes.left_out = self.left_out;
+        Ok(outcomes)
     }
 }
 
@@ -351,6 +438,16 @@ fn sync_directory(path: &Path) {
 
 fn hash(content: &[u8]) -> BaselineId {
     BaselineId(Sha256::digest(content).into())
+}
+
+/// Reads a summary of outcomes and checks that it was counted on this shape.
+fn decode_outcomes(text: &str, shape: &OutcomeShape) -> Result<OutcomeSummary, String> {
+    let bytes = STANDARD.decode(text).map_err(|error| error.to_string())?;
+    let mut summary = OutcomeSummary::decode(&bytes).map_err(|error| error.to_string())?;
+    match summary.merge(&shape.empty()) {
+        Ok(()) => Ok(summary),
+        Err(_) => Err("the counts of its outcomes do not belong to their shape".to_owned()),
+    }
 }
 
 /// Reads a summary and checks that it was counted on these shapes.

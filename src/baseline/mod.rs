@@ -13,6 +13,7 @@ mod extremes;
 mod file;
 mod grid;
 mod naming;
+mod outcomes;
 pub mod read;
 mod sample;
 mod segment;
@@ -25,6 +26,7 @@ pub use extremes::{EXTREMES_MAX, Extreme, Extremes};
 pub use file::BaselineError;
 pub use grid::BINS;
 pub use naming::Naming;
+pub use outcomes::{ClassNames, OutcomeError, OutcomeOptions, Outcomes};
 pub use segment::{CELLS_MAX, SEGMENTS_MAX, Segment};
 pub use survey::{RARE_MAX, TOP_MAX};
 
@@ -55,6 +57,8 @@ pub struct Baseline {
     /// The training rows by the value of the segment column, sorted by name; empty if none was named. Rows
     /// in which the value is missing belong to no segment.
     pub segments: Vec<Segment>,
+    /// What came true of the training rows, if the task was said and the rows say it.
+    pub outcomes: Option<Outcomes>,
     /// What was noticed while building, for people: degenerate columns, ignored columns.
     pub notes: Vec<String>,
 }
@@ -131,6 +135,9 @@ impl Baseline {
         }
         for segment in &mut self.segments {
             segment.drop_panes();
+        }
+        if let Some(outcomes) = &mut self.outcomes {
+            outcomes.drop_panes();
         }
         self
     }

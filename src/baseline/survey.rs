@@ -103,13 +103,15 @@ impl Survey {
         place.and_then(|place| self.profiles.get(place)).map_or(Naming::AsWritten, Profile::naming)
     }
 
-    /// Decides what each watched column is; the survey is then empty.
+    /// Decides what each watched column is; the survey is then empty. `quantities` are the roles whose whole
+    /// numbers are never classes.
     ///
     /// # Errors
     /// When names clash or nothing is left to watch.
     pub(super) fn plan(
         &mut self,
         roles: &Roles,
+        quantities: &[Role],
         notes: &mut Vec<String>,
     ) -> Result<Vec<Planned>, BuildError> {
         let mut planned = Vec::new();
@@ -121,7 +123,9 @@ impl Survey {
                 notes.push(format!("column `{name}` holds only arrays and objects: it is not watched"));
                 continue;
             }
-            planned.push(profile.plan(source, name, role, notes));
+            let may_be_class =
+                matches!(role, Role::Prediction | Role::Label) && !quantities.contains(&role);
+            planned.push(profile.plan(source, name, (role, may_be_class), notes));
         }
         planned.sort_by_key(|column| (column.spec.role, column.source));
         if planned.is_empty() { Err(BuildError::NoColumns) } else { Ok(planned) }
@@ -199,9 +203,14 @@ impl Profile {
         Naming::of_column(self.numbers, self.booleans, self.names - self.booleans)
     }
 
-    fn plan(self, source: usize, name: Arc<str>, role: Role, notes: &mut Vec<String>) -> Planned {
-        let is_class =
-            matches!(role, Role::Prediction | Role::Label) && self.classes.is_some() && self.numbers > 0;
+    fn plan(
+        self,
+        source: usize,
+        name: Arc<str>,
+        (role, may_be_class): (Role, bool),
+        notes: &mut Vec<String>,
+    ) -> Planned {
+        let is_class = may_be_class && self.classes.is_some() && self.numbers > 0;
         let share = self.numbers as f64 / (self.numbers + self.names).max(1) as f64;
         let least = if self.is_text { NUMERIC_SHARE_OF_TEXT } else { NUMERIC_SHARE };
         let numeric = !self.is_forced && !is_class && (self.names == 0 || share >= least);

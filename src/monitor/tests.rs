@@ -65,6 +65,7 @@ pub(super) fn baseline(id: u8) -> Baseline {
         ],
         reference: None,
         segments: vec![],
+        outcomes: None,
         notes: vec![],
     }
 }

@@ -18,6 +18,7 @@ mod multiclass;
 mod ranking;
 mod reading;
 mod regression;
+mod settings;
 
 pub use binary::{Binary, BinaryRow};
 pub use diagnosis::{Diagnosis, DiagnosisKind};
@@ -28,6 +29,7 @@ pub use reading::{
     Estimation, Maturity, MetricReading, MoneyReading, PriorReading, Ranged, Reading, SplitReading,
 };
 pub use regression::{Regression, RegressionRow};
+pub use settings::{Bound, CUTOFF_MAX, Limit, Settings, UnknownMetric, Value, metric_of};
 
 use std::fmt;
 

@@ -76,6 +76,7 @@ fn baseline(rows: u64, missing: &[u64]) -> Baseline {
         columns: missing.iter().enumerate().map(column).collect(),
         reference: None,
         segments: Vec::new(),
+        outcomes: None,
         notes: vec![],
     }
 }

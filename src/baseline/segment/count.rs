@@ -54,14 +54,19 @@ impl SegmentCounting {
         }
     }
 
-    /// Counts the rows of a chunk, which are given by pane as well.
+    /// The names of the segments by their numbers.
+    pub(in crate::baseline) fn names(&self) -> Vec<String> {
+        self.plan.names.iter().cloned().chain([OTHER_SEGMENT.to_owned()]).collect()
+    }
+
+    /// Counts the rows of a chunk, which are given by pane as well, and gives the number of each row's segment.
     pub(in crate::baseline) fn take(
         &mut self,
         counter: &mut Counter,
         chunk: &Chunk,
         ready: &[Ready],
         by_pane: &BTreeMap<Timestamp, Vec<usize>>,
-    ) {
+    ) -> Vec<Option<usize>> {
         let segments = self.segments_of(chunk);
         for (segment, rows) in by_segment(&segments, 0..chunk.rows) {
             if let Some(total) = self.totals.get_mut(segment) {
@@ -76,6 +81,7 @@ impl SegmentCounting {
                 self.take_cell(counter, ready, (segment, *start), &rows);
             }
         }
+        segments
     }
 
     fn take_cell(
@@ -122,12 +128,12 @@ impl SegmentCounting {
     }
 
     /// The segments that have rows, by name.
-    pub(in crate::baseline) fn finish(mut self, notes: &mut Vec<String>) -> Vec<Segment> {
+    pub(in crate::baseline) fn finish(self, notes: &mut Vec<String>) -> Vec<Segment> {
         self.note(notes);
-        let names = std::mem::take(&mut self.plan.names).into_iter();
-        let names = names.chain([OTHER_SEGMENT.to_owned()]);
+        let names = self.names();
         let counts = self.totals.into_iter().zip(self.cells);
         let mut segments: Vec<Segment> = names
+            .into_iter()
             .zip(counts)
             .filter(|(_, (total, _))| total.rows.events > 0)
             .map(|(name, (total, panes))| Segment::new(name, total, panes))
