@@ -13,6 +13,7 @@
 mod binary;
 mod confusion;
 mod interval;
+pub mod join;
 mod multiclass;
 mod ranking;
 mod regression;
