@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Origin, RejectReason, Span, Timestamp};
 use crate::incident::{Incident, Notification};
 use crate::performance::Reading;
+use crate::performance::join::{JournalWrites, StoredJournal};
 use crate::summary::{Anomalies, Rows};
 use crate::verdict::{ReferenceWindow, Verdict};
 
@@ -37,6 +38,8 @@ pub struct Commit {
     pub dead_letters: Vec<DeadLetter>,
     /// Events counted since the last commit, by topic, model and outcome (`counted` or a reject reason).
     pub counted: Vec<(String, String, &'static str, u64)>,
+    /// What goes to the journals of predictions that wait for labels, at most once a model.
+    pub journals: Vec<(String, JournalWrites)>,
     /// The rest of the monitor's state (watermarks, streaks, open incidents), for `restore`; `None` when it
     /// has not changed.
     pub state: Option<Vec<u8>>,
@@ -179,6 +182,8 @@ pub struct Restored {
     pub learned: Vec<LearnedWindow>,
     /// Open panes of outcomes.
     pub outcome_panes: Vec<PaneWrite>,
+    /// The journals of predictions that wait for labels, by model.
+    pub journals: Vec<(String, Vec<StoredJournal>)>,
     /// The rest of the state.
     pub state: Option<Vec<u8>>,
 }

@@ -14,6 +14,7 @@ mod binary;
 mod confusion;
 mod diagnosis;
 mod interval;
+pub mod join;
 mod multiclass;
 mod ranking;
 mod reading;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::brief::{incident_brief, window_brief};
-use super::{Fault, Options, head, integer};
+use super::{Fault, Options, head, integer, waiting};
 use crate::event::{Origin, Span, Timestamp};
 use crate::incident::{Incident, Notification};
 use crate::monitor::{
@@ -39,6 +39,7 @@ pub(super) fn apply(
     write_outbox(transaction, &commit.outbox, now)?;
     write_dead_letters(transaction, &commit.dead_letters, options.dead_letters_max)?;
     write_counters(transaction, &commit.counted)?;
+    waiting::write(transaction, &commit.journals)?;
     if let Some(state) = &commit.state {
         let sql = "INSERT OR REPLACE INTO monitor_state (id, checksum, state) VALUES (1, ?1, ?2)";
         transaction.execute(sql, params![checksum(&[state]), state])?;
@@ -353,11 +354,13 @@ pub(super) fn restore(connection: &Connection) -> Result<Result<Restored, String
         Ok(learned) => learned,
         Err(damage) => return Ok(Err(damage)),
     };
+    let journals = waiting::stored(connection)?;
     Ok(Ok(Restored {
         positions,
         panes,
         learned,
         outcome_panes: Vec::new(),
+        journals,
         state: state.map(|(state, _)| state),
     }))
 }

@@ -1,4 +1,5 @@
-//! The store: one SQLite file that holds everything that must survive.
+//! The store: one SQLite file that holds everything that must survive, and journal files beside it for the
+//! predictions that wait for their labels.
 //!
 //! Place in the flow: takes each [`Commit`] of the monitor and makes it durable in one transaction, gives
 //! it back at start, is the [outbox](crate::notify::Outbox) of the delivery workers, and answers the
@@ -20,6 +21,7 @@ mod open;
 mod outbox;
 mod query;
 mod schema;
+mod waiting;
 
 pub use outbox::{ChannelStats, OutboxFilter, OutboxRow};
 pub use query::{
@@ -29,14 +31,16 @@ pub use query::{
 };
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use crate::event::{Span, Timestamp};
 use crate::monitor::{Commit, Restored};
+use crate::performance::join::ReadJournal;
 
 /// The database file's name in the data directory.
 pub const FILE_NAME: &str = "driftline.db";
@@ -74,6 +78,7 @@ pub struct Store {
     readers: Readers,
     outbox_reader: Mutex<Connection>,
     writer: Mutex<Connection>,
+    journals: waiting::Journals,
     _lock: File,
     stopped: OnceLock<String>,
     path: PathBuf,
@@ -194,6 +199,9 @@ impl Store {
         let path = dir.join(FILE_NAME);
         let writer = open::writer(&path)?;
         let id = open::store_id(&writer).map_err(|source| StoreError::Open { path: path.clone(), source })?;
+        let stored = waiting::stored(&writer)
+            .map_err(|source| StoreError::Open { path: path.clone(), source })?;
+        let journals = waiting::Journals::open(dir, &stored)?;
         let reader = || open::reader(&path).map(Mutex::new);
         let readers = Readers { connections: [reader()?, reader()?], next: AtomicUsize::new(0) };
         let outbox_reader = reader()?;
@@ -201,6 +209,7 @@ impl Store {
             readers,
             outbox_reader,
             writer: Mutex::new(writer),
+            journals,
             _lock: lock,
             stopped: OnceLock::new(),
             path,
@@ -235,6 +244,11 @@ impl Store {
         self.stopped.get().map(String::as_str)
     }
 
+    /// Reads what commits made durable of a model's journals.
+    pub fn journal_reader(&self, model: &str) -> Arc<dyn ReadJournal> {
+        self.journals.reader(model)
+    }
+
     /// Makes a commit durable, whole. `now` is the wall clock, which dates new outbox rows.
     ///
     /// # Errors
@@ -244,7 +258,15 @@ impl Store {
         if *commit == Commit::default() {
             return Ok(());
         }
-        self.write(|transaction| apply::apply(transaction, commit, now, &self.options))
+        self.write(|transaction| {
+            // On disk before the transaction says how long the files are.
+            self.journals.append(&commit.journals)?;
+            apply::apply(transaction, commit, now, &self.options)
+        })?;
+        if commit.journals.iter().any(|(_, writes)| !writes.deleted.is_empty()) {
+            self.write(|_| Ok(self.journals.delete(&commit.journals)?))?;
+        }
+        Ok(())
     }
 
     /// Everything that commits made durable and a monitor starts from, as of one moment.
@@ -322,6 +344,15 @@ fn run<T>(
 
 /// What an operator can do about a write that failed.
 fn advice(fault: &Fault) -> &'static str {
+    if let Some(waiting::JournalFault { source, .. }) = fault.downcast_ref() {
+        return match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full; make room and start again",
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                "the file or its directory cannot be written; restore the permissions and start again"
+            }
+            _ => "the disk reports an error; see the system's log before starting again",
+        };
+    }
     let Some(error) = fault.downcast_ref::<rusqlite::Error>() else {
         return "a result could not be encoded, which is a defect; please report it";
     };

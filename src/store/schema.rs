@@ -8,7 +8,7 @@
 pub(super) const APPLICATION_ID: i64 = 0x6472_6966;
 
 /// Steps from format `i` to `i + 1`; the file's `user_version` says how many it has had.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST, SECOND];
+pub(super) const MIGRATIONS: &[&str] = &[FIRST, SECOND, THIRD];
 
 const FIRST: &str = "
 CREATE TABLE meta (
@@ -148,4 +148,14 @@ CREATE TABLE learned_windows (
 ) STRICT;
 CREATE UNIQUE INDEX learned_windows_key ON learned_windows
     (model, (version IS NULL), coalesce(version, ''), length, start);
+";
+
+const THIRD: &str = "
+-- Files of predictions that wait for labels, and how many of their bytes count.
+CREATE TABLE journals (
+    model  TEXT    NOT NULL,
+    number INTEGER NOT NULL,
+    bytes  INTEGER NOT NULL,
+    PRIMARY KEY (model, number)
+) STRICT, WITHOUT ROWID;
 ";

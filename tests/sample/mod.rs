@@ -173,6 +173,7 @@ pub fn full_commit() -> Commit {
         outcome_panes_dropped: vec![],
         performance: vec![],
         joined: vec![],
+        journals: vec![],
         positions: vec![position(0, 4_000), position(1, 3_500)],
         panes: vec![
             pane("fraud", Some("7"), None, 0, 1),
