@@ -13,12 +13,16 @@
 mod binary;
 mod confusion;
 mod interval;
+mod mean;
 mod multiclass;
 mod ranking;
 mod regression;
+pub mod split;
+pub mod value;
 
 pub use binary::{Binary, BinaryRow};
 pub use interval::Interval;
+pub use mean::{Mean, mean_cost};
 pub use multiclass::{CLASSES_MAX, Multiclass};
 pub use ranking::{RankedRow, Ranking};
 pub use regression::{Regression, RegressionRow};
@@ -230,6 +234,14 @@ impl fmt::Display for NotComputable {
             }
             Self::NotApplicable { reason } | Self::Degenerate { reason } => formatter.write_str(reason),
         }
+    }
+}
+
+/// The number, or that it is none.
+fn finite(number: f64) -> Result<f64, NotComputable> {
+    match number.is_finite() {
+        true => Ok(number),
+        false => Err(NotComputable::degenerate("the numbers are too large to be added up")),
     }
 }
 
