@@ -5,13 +5,13 @@
 //! their sum of squares over n² (delta method, also called the infinitesimal jackknife: Efron 1982, "The
 //! Jackknife, the Bootstrap and Other Resampling Plans", chapter 6, doi:10.1137/1.9781611970319).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Standard deviations on either side of a normal mean that hold 95 %.
 const Z: f64 = 1.959_963_984_540_054;
 
 /// Where the true value lies with a confidence of 95 %.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// Lower end.
     pub low: f64,

@@ -15,15 +15,19 @@ mod confusion;
 mod diagnosis;
 mod interval;
 pub mod join;
+mod mean;
 mod multiclass;
 mod ranking;
 mod reading;
 mod regression;
 mod settings;
+pub mod split;
+pub mod value;
 
 pub use binary::{Binary, BinaryRow};
 pub use diagnosis::{Diagnosis, DiagnosisKind};
 pub use interval::Interval;
+pub use mean::{Mean, mean_cost};
 pub use multiclass::{CLASSES_MAX, Multiclass};
 pub use ranking::{RankedRow, Ranking};
 pub use reading::{
@@ -209,6 +213,14 @@ impl fmt::Display for NotComputable {
             }
             Self::NotApplicable { reason } | Self::Degenerate { reason } => formatter.write_str(reason),
         }
+    }
+}
+
+/// The number, or that it is none.
+fn finite(number: f64) -> Result<f64, NotComputable> {
+    match number.is_finite() {
+        true => Ok(number),
+        false => Err(NotComputable::degenerate("the numbers are too large to be added up")),
     }
 }
 
