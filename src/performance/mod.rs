@@ -12,6 +12,7 @@
 
 mod binary;
 mod confusion;
+pub mod estimate;
 mod interval;
 mod multiclass;
 mod ranking;
