@@ -13,6 +13,7 @@
 mod binary;
 mod confusion;
 mod diagnosis;
+pub mod estimate;
 mod interval;
 pub mod join;
 mod mean;

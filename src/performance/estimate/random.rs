@@ -1,0 +1,56 @@
+//! Seeded numbers for splits and resampling: the same on every machine.
+
+/// SplitMix64 (Steele, Lea and Flood 2014, doi:10.1145/2714064.2660195).
+#[derive(Debug, Clone)]
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Uniform in (0, 1).
+    pub(super) fn uniform(&mut self) -> f64 {
+        ((self.next() >> 11) as f64 + 0.5) / 9_007_199_254_740_992.0
+    }
+
+    /// A place below `n`, which is not 0.
+    pub(super) fn below(&mut self, n: usize) -> usize {
+        // The high half of the product is below n, so it fits.
+        usize::try_from((u128::from(self.next()) * n as u128) >> 64).unwrap_or(0)
+    }
+
+    /// Standard normal (Box and Muller 1958).
+    pub(super) fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * self.uniform().ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.uniform()).cos()
+    }
+
+    /// A Poisson count of this mean as a number: by multiplication below 30, by the rounded normal law above.
+    pub(super) fn poisson(&mut self, mean: f64) -> f64 {
+        if mean >= 30.0 {
+            return (mean + mean.sqrt() * self.normal()).round().max(0.0);
+        }
+        let (floor, mut product, mut count) = ((-mean).exp(), self.uniform(), 0.0);
+        while product > floor {
+            product *= self.uniform();
+            count += 1.0;
+        }
+        count
+    }
+
+    /// Shuffles (Fisher and Yates 1938).
+    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
+}

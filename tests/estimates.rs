@@ -1,0 +1,194 @@
+//! Estimates without labels: their values against other people's, the coverage of their intervals, and the
+//! command.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use driftline::performance::Measured;
+use driftline::performance::estimate::{Cbpe, Cell};
+use serde_json::Value;
+
+// === values of other software ===
+
+fn cases(file: &str) -> Vec<Value> {
+    let path = format!("{}/tests/golden/{file}.json", env!("CARGO_MANIFEST_DIR"));
+    let file: Value = serde_json::from_str(&fs::read_to_string(path).expect("golden values")).expect("JSON");
+    file["cases"].as_array().expect("cases").clone()
+}
+
+fn numbers(list: &Value) -> Vec<f64> {
+    list.as_array().expect("a list").iter().map(|number| number.as_f64().expect("a number")).collect()
+}
+
+fn flags(text: &Value) -> Vec<bool> {
+    text.as_str().expect("flags").chars().map(|flag| flag == '1').collect()
+}
+
+/// A row of a classifier: its score, what was predicted, what came true.
+#[derive(Clone, Copy)]
+struct Scored {
+    score: f64,
+    prediction: bool,
+    label: bool,
+}
+
+fn scored(part: &Value, labels: &str) -> Vec<Scored> {
+    let rows = numbers(&part["p"]).into_iter().zip(flags(&part["y_pred"])).zip(flags(&part[labels]));
+    rows.map(|((score, prediction), label)| Scored { score, prediction, label }).collect()
+}
+
+fn reference(rows: &[Scored]) -> Cbpe {
+    Cbpe::from_rows(rows.iter().map(|row| (row.score, row.label)).collect()).expect("two classes")
+}
+
+/// A cell for each row.
+fn cells(rows: &[Scored]) -> Vec<Cell> {
+    let predicted = |row: &Scored| if row.prediction { [0, 1] } else { [1, 0] };
+    rows.iter().map(|row| Cell { score: row.score, predicted: predicted(row) }).collect()
+}
+
+fn value(measured: &[Measured], metric: &str) -> f64 {
+    let found = measured.iter().find(|measured| measured.metric == metric).expect("a metric");
+    found.outcome.as_ref().unwrap_or_else(|reason| panic!("{metric}: {reason}")).value
+}
+
+#[test]
+fn expected_metrics_are_those_of_nannyml() {
+    let case = cases("d2_cbpe").remove(0);
+    let reference_rows = scored(&case["input"]["reference"], "y");
+    let cbpe = reference(&reference_rows);
+    assert_eq!(cbpe.calibrates(), case["expected"]["needs_calibration"].as_bool().expect("a decision"));
+    for (at, want) in numbers(&case["expected"]["isotonic_on_grid_0_1_101"]).iter().enumerate() {
+        let got = cbpe.probability(at as f64 / 100.0);
+        assert!((got - want).abs() <= 1e-9, "at {at} %: {got}, want {want}");
+    }
+    let columns = case["expected"]["columns"].as_array().expect("columns");
+    let mut windows = reference_rows.chunks(2000).collect::<Vec<_>>();
+    let analysis = scored(&case["input"]["analysis"], "y_for_checking_only");
+    windows.extend(analysis.chunks(2000));
+    let mut compared = 0;
+    for (window, row) in windows.iter().zip(case["expected"]["rows"].as_array().expect("rows")) {
+        let measured = cbpe.estimate(&cells(window));
+        for (column, want) in columns.iter().zip(row.as_array().expect("a row")) {
+            let Some(metric) = column.as_str().and_then(|column| column.strip_suffix("|value")) else { continue };
+            let (got, want) = (value(&measured, metric), want.as_f64().expect("a number"));
+            assert!((got - want).abs() <= 1e-6 * want.abs(), "{metric} of {}: {got}, want {want}", row[0]);
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 15 * 7);
+}
+
+// === bins in place of rows ===
+
+/// The rows counted into bins of equal width: negatives, positives, and cells.
+fn binned(rows: &[Scored], bins: usize) -> (Vec<f64>, Vec<u64>, Vec<u64>, Vec<Cell>) {
+    let scores: Vec<f64> = (0..bins).map(|bin| (bin as f64 + 0.5) / bins as f64).collect();
+    let (mut positives, mut negatives) = (vec![0; bins], vec![0; bins]);
+    let mut cells: Vec<Cell> = scores.iter().map(|&score| Cell { score, predicted: [0, 0] }).collect();
+    for row in rows {
+        let bin = ((row.score * bins as f64) as usize).min(bins - 1);
+        if row.label { positives[bin] += 1 } else { negatives[bin] += 1 }
+        cells[bin].predicted[usize::from(row.prediction)] += 1;
+    }
+    (scores, positives, negatives, cells)
+}
+
+#[test]
+fn estimates_from_bins_are_within_their_bound_of_those_from_rows() {
+    // Scores that differ from one another; those of the golden case are rounded to hundredths.
+    let mut random = Random(7);
+    let rows = random.rows(20_000, 0.3);
+    let (reference_rows, window) = rows.split_at(10_000);
+    let exact = reference(reference_rows).estimate(&cells(window));
+    for bins in [50, 256, 1000] {
+        let (scores, positives, negatives, _) = binned(reference_rows, bins);
+        let cbpe = Cbpe::from_counts(&scores, &positives, &negatives).expect("two classes");
+        let got = cbpe.estimate_binned(&binned(window, bins).3);
+        for measured in &got {
+            let (bound, value) = measured.outcome.as_ref().map(|v| (v.bound, v.value)).expect("a value");
+            let apart = (value - self::value(&exact, &measured.metric)).abs();
+            println!("{bins} {}: {apart:.2e} apart, bound {bound:.2e}", measured.metric);
+            assert!(apart <= bound.max(1e-9), "{} of {bins} bins: {apart} apart, bound {bound}", measured.metric);
+        }
+    }
+}
+
+#[test]
+fn windows_of_bins_merge_by_addition() {
+    let mut random = Random(8);
+    let rows = random.rows(6_000, 0.3);
+    let (scores, positives, negatives, _) = binned(&rows, 200);
+    let cbpe = Cbpe::from_counts(&scores, &positives, &negatives).expect("two classes");
+    let (early, late) = rows.split_at(2_500);
+    let mut merged = binned(early, 200).3;
+    for (cell, other) in merged.iter_mut().zip(binned(late, 200).3) {
+        cell.predicted[0] += other.predicted[0];
+        cell.predicted[1] += other.predicted[1];
+    }
+    assert_eq!(cbpe.estimate_binned(&merged), cbpe.estimate_binned(&binned(&rows, 200).3));
+}
+
+// === how often the intervals hold what comes true ===
+
+/// SplitMix64 (Steele, Lea and Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn uniform(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn normal(&mut self) -> f64 {
+        (-2.0 * (1.0 - self.uniform()).ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
+    }
+
+    /// Rows whose logit is normal around the given one; the score is not the chance of a positive, but a
+    /// function of it.
+    fn rows(&mut self, n: usize, logit: f64) -> Vec<Scored> {
+        let row = |_| {
+            let x = logit - 1.5 + 1.7 * self.normal();
+            let chance = 1.0 / (1.0 + (-x).exp());
+            let score = 1.0 / (1.0 + (-0.6 * x - 0.4).exp());
+            Scored { score, prediction: score >= 0.5, label: self.uniform() < chance }
+        };
+        (0..n).map(row).collect()
+    }
+}
+
+#[test]
+fn intervals_of_expected_metrics_hold_the_realised_ones() {
+    use driftline::performance::{Binary, BinaryRow, Rows, evaluate};
+    let runs = 600;
+    for reference_rows in [2_000, 20_000] {
+        let mut random = Random(11);
+        let mut held: BTreeMap<String, u32> = BTreeMap::new();
+        for _ in 0..runs {
+            let cbpe = reference(&random.rows(reference_rows, 0.3));
+            // The inputs have moved, what they mean has not.
+            let window = random.rows(1_000, 0.6);
+            let row = |row: &Scored| BinaryRow {
+                label: row.label,
+                prediction: row.prediction,
+                score: Some(row.score),
+            };
+            let rows = Binary::new(&window.iter().map(row).collect::<Vec<_>>()).expect("finite scores");
+            let realised = evaluate(&Rows::Binary(rows));
+            for measured in cbpe.estimate(&cells(&window)) {
+                let interval = measured.outcome.expect("a value").interval.expect("an interval");
+                let realised = value(&realised, &measured.metric);
+                let holds = interval.low <= realised && realised <= interval.high;
+                *held.entry(measured.metric).or_default() += u32::from(holds);
+            }
+        }
+        for (metric, held) in held {
+            let share = f64::from(held) / f64::from(runs);
+            println!("{reference_rows} {metric}: {share:.3}");
+            assert!((0.93..=0.97).contains(&share), "{metric}, {reference_rows} reference rows: {share}");
+        }
+    }
+}
