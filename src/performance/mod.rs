@@ -12,9 +12,13 @@
 
 mod binary;
 mod confusion;
+pub mod delay;
+pub mod diagnosis;
 mod interval;
 mod mean;
 mod multiclass;
+#[cfg(test)]
+mod random;
 mod ranking;
 mod regression;
 pub mod split;
