@@ -12,12 +12,15 @@
 
 mod binary;
 mod confusion;
-mod diagnosis;
 pub mod estimate;
+pub mod delay;
+pub mod diagnosis;
 mod interval;
 pub mod join;
 mod mean;
 mod multiclass;
+#[cfg(test)]
+mod random;
 mod ranking;
 mod reading;
 mod regression;

@@ -459,6 +459,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::performance::random::{Random, assert_covers};
 
     /// Rows that lose 1 or nothing.
     fn errors(rows: u64, wrong: u64) -> Side {
@@ -588,6 +589,79 @@ mod tests {
         let (share_now, loss_now) = of_common(&shares.now, shares.common);
         shares.centre = (loss + loss_now) / 2.0;
         shares.shift = share_now - share;
+    }
+
+    /// Shares and error rates of strata.
+    type World = [(f64, f64); 5];
+
+    const BEFORE: World = [(0.3, 0.02), (0.25, 0.08), (0.2, 0.15), (0.15, 0.3), (0.1, 0.4)];
+    /// Other shares, the same error rates.
+    const OTHER_MIX: World = [(0.2, 0.02), (0.2, 0.08), (0.2, 0.15), (0.2, 0.3), (0.2, 0.4)];
+    /// The same shares, other error rates.
+    const OTHER_CONCEPT: World = [(0.3, 0.04), (0.25, 0.1), (0.2, 0.2), (0.15, 0.33), (0.1, 0.5)];
+    const OTHER_BOTH: World = [(0.2, 0.04), (0.2, 0.1), (0.2, 0.2), (0.2, 0.33), (0.2, 0.5)];
+
+    fn draw(random: &mut Random, world: &World, rows: u64) -> [Side; 5] {
+        let shares = world.map(|(share, _)| share);
+        let mut sides = [Side::default(); 5];
+        for _ in 0..rows {
+            let stratum = random.pick(&shares);
+            let loss = f64::from(random.chance(world[stratum].1));
+            sides[stratum].add(&Side { rows: 1, loss, loss_squared: loss });
+        }
+        sides
+    }
+
+    const RUNS: u32 = 800;
+
+    /// In how many runs the interval of mix, of concept, of either counterfactual holds its true value.
+    fn held(now: &World) -> [u32; 4] {
+        let sum = |of: fn(f64, f64, f64, f64) -> f64| -> f64 {
+            BEFORE.iter().zip(now).map(|((w, l), (w_now, l_now))| of(*w, *l, *w_now, *l_now)).sum()
+        };
+        let truth = [
+            sum(|w, l, w_now, l_now| (w_now - w) * (l + l_now) / 2.0),
+            sum(|w, l, w_now, l_now| (w + w_now) / 2.0 * (l_now - l)),
+            sum(|w, _, _, l_now| w * l_now),
+            sum(|_, l, w_now, _| w_now * l),
+        ];
+        let mut random = Random(7);
+        let mut held = [0; 4];
+        for _ in 0..RUNS {
+            let (reference, now) = (draw(&mut random, &BEFORE, 5_000), draw(&mut random, now, 2_000));
+            let both = reference.into_iter().zip(now);
+            let strata: Vec<Stratum> =
+                both.map(|(reference, now)| Stratum { group: 0, reference, now }).collect();
+            let got = split(&strata).expect("a split");
+            let parts = [got.mix, got.concept, got.only_concept, got.only_mix];
+            for ((held, truth), part) in held.iter_mut().zip(truth).zip(parts) {
+                let interval = part.interval.expect("an interval");
+                *held += u32::from(interval.low <= truth && truth <= interval.high);
+            }
+        }
+        held
+    }
+
+    #[test]
+    fn the_intervals_of_every_part_hold_the_truth() {
+        for held in held(&OTHER_BOTH) {
+            assert_covers(held, RUNS);
+        }
+    }
+
+    #[test]
+    fn a_change_of_mix_alone_is_no_change_of_concept() {
+        // The concept's true value is 0: what its interval misses is called a change by mistake.
+        let [mix, concept, ..] = held(&OTHER_MIX);
+        assert_covers(mix, RUNS);
+        assert_covers(concept, RUNS);
+    }
+
+    #[test]
+    fn a_change_of_concept_alone_is_no_change_of_mix() {
+        let [mix, concept, ..] = held(&OTHER_CONCEPT);
+        assert_covers(mix, RUNS);
+        assert_covers(concept, RUNS);
     }
 
     fn side() -> impl Strategy<Value = Side> {

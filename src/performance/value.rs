@@ -519,6 +519,7 @@ fn with_thousands(number: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::performance::random::{Random, assert_covers};
 
     fn matrix() -> CostMatrix {
         CostMatrix::new(&[vec![0.0, 5.0], vec![100.0, 20.0]]).expect("a matrix")
@@ -664,6 +665,80 @@ mod tests {
         let huge = mean(f64::MAX, 1.0);
         assert_eq!(loss_per_day(&huge, &mean(0.0, 1.0), 10.0).expect_err("no loss").status(), "degenerate");
         assert!(retrain_case(&huge, &mean(0.0, 1.0), 10.0, &settings()).is_err());
+    }
+
+    /// Chances of the cells, row by row.
+    type Chances = [f64; 4];
+
+    const REFERENCE: Chances = [0.86, 0.06, 0.02, 0.06];
+    const NOW: Chances = [0.8, 0.08, 0.04, 0.08];
+
+    fn true_cost(chances: &Chances) -> f64 {
+        chances.iter().zip(&matrix().costs).map(|(chance, cost)| chance * cost).sum()
+    }
+
+    fn draw(random: &mut Random, chances: &Chances, rows: u64) -> [CellAmounts; 4] {
+        let mut cells = [CellAmounts::default(); 4];
+        for _ in 0..rows {
+            let cell = &mut cells[random.pick(chances)];
+            // Skewed as amounts are; their mean is 2.
+            let amount = 0.5 + random.exponential(1.0) + 0.5 * random.exponential(1.0);
+            cell.rows += 1;
+            cell.amount += amount;
+            cell.amount_squared += amount * amount;
+        }
+        cells
+    }
+
+    #[test]
+    fn the_interval_of_the_loss_holds_the_truth() {
+        const RUNS: u32 = 800;
+        let difference = true_cost(&NOW) - true_cost(&REFERENCE);
+        let (mut by_count, mut by_amount, mut surely_below) = (0, 0, 0);
+        let mut random = Random(1);
+        for _ in 0..RUNS {
+            let cells = [draw(&mut random, &NOW, 3_000), draw(&mut random, &REFERENCE, 6_000)];
+            let holds = |mean: &dyn Fn(&[CellAmounts; 4]) -> Mean, truth: f64| {
+                let loss = loss_per_day(&mean(&cells[0]), &mean(&cells[1]), 400.0).expect("a loss");
+                let interval = loss.interval.expect("an interval");
+                u32::from(interval.low <= truth && truth <= interval.high)
+            };
+            let counted = |cells: &[CellAmounts; 4]| {
+                matrix().mean_of_counts(&cells.map(|cell| cell.rows)).expect("a mean")
+            };
+            let weighed = |cells: &[CellAmounts; 4]| matrix().mean_of_amounts(cells).expect("a mean");
+            by_count += holds(&counted, 400.0 * difference);
+            by_amount += holds(&weighed, 400.0 * 2.0 * difference);
+            let case = retrain_case(&counted(&cells[0]), &counted(&cells[1]), 400.0, &settings());
+            let bound = case.expect("a case").saving_at_least.expect("a bound");
+            surely_below += u32::from(bound <= 30.0 * 400.0 * difference);
+        }
+        assert_covers(by_count, RUNS);
+        assert_covers(by_amount, RUNS);
+        let share = f64::from(surely_below) / f64::from(RUNS);
+        assert!((0.87..=0.93).contains(&share), "the bound of 90 % holds in {share}");
+    }
+
+    #[test]
+    fn the_interval_of_an_accumulated_loss_holds_the_truth() {
+        const RUNS: u32 = 600;
+        let truth = 8.0 * 500.0 * (true_cost(&NOW) - true_cost(&REFERENCE));
+        let mut random = Random(2);
+        let mut held = 0;
+        for _ in 0..RUNS {
+            let mut mean = |chances: &Chances, rows: u64| {
+                let cells = draw(&mut random, chances, rows);
+                matrix().mean_of_counts(&cells.map(|cell| cell.rows)).expect("a mean")
+            };
+            let reference = mean(&REFERENCE, 3_000);
+            let windows: Vec<WindowCost> = (0..8)
+                .map(|_| WindowCost { rows: 500, cost: mean(&NOW, 500), basis: Basis::Realised })
+                .collect();
+            let loss = accumulated_loss(&windows, &reference).expect("a loss").loss;
+            let interval = loss.interval.expect("an interval");
+            held += u32::from(interval.low <= truth && truth <= interval.high);
+        }
+        assert_covers(held, RUNS);
     }
 
     #[test]
