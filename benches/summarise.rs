@@ -124,7 +124,7 @@ fn batch(criterion: &mut Criterion) {
         bencher.iter_batched(|| raw.clone(), |raw| partial(&mut summariser, raw), BatchSize::LargeInput);
     });
 
-    let (mut monitor, _) = Monitor::restore(Arc::clone(&plan), Restored::default()).expect("a monitor");
+    let (mut monitor, _) = Monitor::restore(Arc::clone(&plan), Restored::default(), &|_| None).expect("a monitor");
     let mut offset = 0;
     group.bench_function("ingest", |bencher| {
         let next = || {
@@ -142,12 +142,12 @@ fn batch(criterion: &mut Criterion) {
         bencher.iter_batched(
             || {
                 let (mut monitor, _) =
-                    Monitor::restore(Arc::clone(&plan), Restored::default()).expect("a monitor");
+                    Monitor::restore(Arc::clone(&plan), Restored::default(), &|_| None).expect("a monitor");
                 monitor.assign([(made.raw.origin.clone(), 0)]);
                 monitor.ingest(partial(&mut summariser, made.raw.clone()), noon).expect("no overlap");
                 monitor
             },
-            |mut monitor| monitor.advance(noon),
+            |mut monitor| monitor.advance(noon).expect("joins"),
             BatchSize::PerIteration,
         );
     });

@@ -185,6 +185,7 @@ fn settings(windows: &[(i64, i64)]) -> ModelSettings {
         },
         segments_max: 10,
         versions_max: 10,
+        performance: None,
         early: driftline::quality::Settings { early: false, ..Default::default() },
         imported: None,
     }
@@ -243,13 +244,14 @@ fn feed(
         let now = part.last().expect("rows").at;
         let partial = summariser.summarise(raw).unwrap_or_else(|_| panic!("baselines are known"));
         monitor.ingest(partial, at(now)).expect("in order");
-        durable(monitor.advance(at(now)), now);
+        durable(monitor.advance(at(now)).expect("joins"), now);
     }
 }
 
 fn start(plan: &Arc<Plan>, restored: Restored) -> Monitor {
     let next = restored.positions.first().map_or(0, |position| position.next_offset);
-    let (mut monitor, notes) = Monitor::restore(Arc::clone(plan), restored).expect("a sound state");
+    let (mut monitor, notes) =
+        Monitor::restore(Arc::clone(plan), restored, &|_| None).expect("a sound state");
     assert!(notes.is_empty(), "{notes:?}");
     monitor.assign([(origin(), next)]);
     monitor

@@ -104,7 +104,7 @@ fn run(home: &Path, data: &str, events: &[String], batch: usize, restart_every: 
         let store = Store::open(&directory, Options::default()).expect("opens");
         let restored = store.restore().expect("restores");
         let at = restored.positions.first().map_or(0, |position| position.next_offset);
-        let (mut monitor, notes) = Monitor::restore(Arc::clone(&plan), restored).expect("a sound state");
+        let (mut monitor, notes) = Monitor::restore(Arc::clone(&plan), restored, &|_| None).expect("a sound state");
         assert!(notes.is_empty(), "{notes:?}");
         monitor.assign([(origin(), at)]);
         (store, monitor)
@@ -118,7 +118,7 @@ fn run(home: &Path, data: &str, events: &[String], batch: usize, restart_every: 
         }
         let partial = worker.summarise(raw).unwrap_or_else(|_| panic!("the baseline is known"));
         monitor.ingest(partial, now).expect("in order");
-        store.apply(&monitor.advance(now), now).expect("applies");
+        store.apply(&monitor.advance(now).expect("joins"), now).expect("applies");
         if number % restart_every == restart_every - 1 {
             drop(store);
             (store, monitor) = start();

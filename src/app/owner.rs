@@ -11,6 +11,7 @@ use super::SystemClock;
 use super::library::Library;
 use super::pipeline::{Came, Pipeline, PipelineError};
 use crate::event::{Clock, Timestamp};
+use crate::performance::join::JoinError;
 use crate::serve::{Health, Metrics};
 use crate::source::{KafkaSource, SourceEvent};
 use crate::store::{Store, StoreError};
@@ -54,6 +55,9 @@ pub enum OwnerError {
     /// A worker is gone or the source broke its promise.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
+    /// Waiting predictions cannot be read.
+    #[error(transparent)]
+    Waiting(#[from] JoinError),
     /// The source cannot go on.
     #[error("the source cannot go on: {0}")]
     Source(String),
@@ -164,7 +168,7 @@ impl Owner {
     /// Makes everything so far durable, then lets offsets and notifications move.
     fn commit(&mut self, now: Timestamp) -> Result<(), OwnerError> {
         let started = Instant::now();
-        let commit = self.pipeline.monitor().advance(now);
+        let commit = self.pipeline.monitor().advance(now)?;
         let tested = started.elapsed();
         self.store.apply(&commit, now)?;
         self.source.durable(&commit.positions);

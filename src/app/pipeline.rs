@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use crate::event::{Origin, RawBatch, RejectReason, Timestamp};
-use crate::monitor::{Monitor, Overlap, Partial, Summariser};
+use crate::monitor::{IngestError, Monitor, Partial, Summariser};
 use crate::source::SourceEvent;
 
 use super::library::Library;
@@ -55,9 +55,9 @@ pub enum PipelineError {
     /// A thread that counts is gone.
     #[error("a worker thread stopped unexpectedly; see the log above")]
     Worker,
-    /// Records were handed over twice.
+    /// Records were handed over twice, or waiting predictions cannot be read.
     #[error(transparent)]
-    Overlap(#[from] Overlap),
+    Ingest(#[from] IngestError),
 }
 
 impl Pipeline {

@@ -292,6 +292,7 @@ fn restore(
     let mut needs: Vec<NeedsBaseline> = restored
         .panes
         .iter()
+        .chain(&restored.outcome_panes)
         .filter_map(|pane| {
             Some(NeedsBaseline { model: plan.model(&pane.key.model)?, version: pane.key.version.clone() })
         })
@@ -299,7 +300,7 @@ fn restore(
     needs.sort();
     needs.dedup();
     let plan = if needs.is_empty() { plan } else { library.find(&needs) };
-    let (monitor, notes) = Monitor::restore(plan, restored)?;
+    let (monitor, notes) = Monitor::restore(plan, restored, &|model| Some(store.journal_reader(model)))?;
     for note in notes {
         tracing::warn!("{note}");
     }

@@ -73,7 +73,8 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<(), Fail
     let library =
         Library::open(plan, config.models.clone(), Box::new(read_baseline)).map_err(Failure::operator)?;
     let library = Arc::new(library);
-    let (monitor, _) = Monitor::restore(library.plan(), Restored::default()).map_err(Failure::other)?;
+    let (monitor, _) =
+        Monitor::restore(library.plan(), Restored::default(), &|_| None).map_err(Failure::other)?;
     let mut pipeline = Pipeline::start(monitor, library, config.service.workers)
         .map_err(|error| Failure::other(error.to_string()))?;
     let collected = args.reference_out.as_ref().map(|_| Collected::default());
@@ -109,7 +110,7 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<(), Fail
             pipeline.monitor().positions().map(|(origin, end)| (origin.clone(), end)).collect();
         ends.iter().for_each(|(origin, end)| pipeline.monitor().at_end(origin, *end, seen));
     }
-    let rest = pipeline.monitor().advance(now + quiet);
+    let rest = pipeline.monitor().advance(now + quiet).map_err(Failure::other)?;
     report.commit(&rest)?;
     report.tally.panes_open = pipeline.monitor().open_panes() as u64;
     if let (Some(path), Some(collected), Some(model)) =
@@ -180,7 +181,7 @@ fn take(pipeline: &mut Pipeline, report: &mut Report<'_>) -> Result<(), Failure>
         return Err(Failure::other(why));
     }
     if pipeline.monitor().is_due(now) {
-        let commit = pipeline.monitor().advance(now);
+        let commit = pipeline.monitor().advance(now).map_err(Failure::other)?;
         report.commit(&commit)?;
     }
     Ok(())

@@ -406,6 +406,7 @@ fn retrain(table: &Table<'_>, channels: &[Declared]) -> Option<incident::Retrain
         after_windows: after_windows?,
         cooldown: cooldown?,
         per_week_max: per_week_max?,
+        only_if_it_pays: false,
     })
 }
 

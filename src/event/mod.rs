@@ -132,11 +132,15 @@ pub enum RejectReason {
     Future,
     /// A limit of the configuration (versions, segments) was reached.
     OverLimit,
+    /// A label without the id of its prediction.
+    MissingId,
+    /// A label that is missing, or no class or number that the model knows.
+    BadLabel,
 }
 
 impl RejectReason {
     /// Every reason, in the order metrics list them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Empty,
         Self::TooLarge,
         Self::Malformed,
@@ -151,6 +155,8 @@ impl RejectReason {
         Self::Late,
         Self::Future,
         Self::OverLimit,
+        Self::MissingId,
+        Self::BadLabel,
     ];
 
     /// The stable snake_case name.
@@ -170,6 +176,8 @@ impl RejectReason {
             Self::Late => "late",
             Self::Future => "future",
             Self::OverLimit => "over_limit",
+            Self::MissingId => "missing_id",
+            Self::BadLabel => "bad_label",
         }
     }
 }

@@ -8,7 +8,7 @@
 
 mod step;
 
-pub use step::{Closing, Evidence, Outcome, State};
+pub use step::{About, Closing, Evidence, Outcome, State};
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,9 @@ pub struct RetrainSettings {
     pub cooldown: Span,
     /// Calls in any seven days of event time.
     pub per_week_max: u32,
+    /// Whether it is asked for only where it pays, by what the operator says that mistakes cost.
+    #[serde(default)]
+    pub only_if_it_pays: bool,
 }
 
 /// Where an incident stands.

@@ -5,8 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Incident, Notification, NotificationKind, RetrainSettings, Settings, Severity, Status};
+use super::{
+    Incident, Notification, NotificationKind, PerformanceEvidence, RetrainSettings, Settings, Severity,
+    Status,
+};
 use crate::event::{Span, Timestamp};
+use crate::performance::{Diagnosis, DiagnosisKind};
 use crate::verdict::{ColumnVerdict, Verdict};
 
 /// Columns kept as evidence in an incident; the window holds all of them.
@@ -60,6 +64,36 @@ pub struct Closing<'a> {
     pub verdicts: &'a [Verdict],
     /// What the evidence was made from.
     pub evidence: Evidence<'a>,
+    /// What else is known of the change.
+    pub about: About<'a>,
+}
+
+/// What windows are about, and what is known beside their verdicts.
+#[derive(Debug, Clone, Copy)]
+pub struct About<'a> {
+    /// What kind of trouble they tell: `drift` or `performance`.
+    pub kind: &'static str,
+    /// How the model does.
+    pub performance: Option<&'a PerformanceEvidence>,
+    /// What the change is taken to be.
+    pub diagnosis: Option<&'a Diagnosis>,
+    /// Event time of the retrain calls that incidents of another kind made: they share the limits.
+    pub retrained_elsewhere: &'a [Timestamp],
+}
+
+impl About<'_> {
+    /// Drift, of which nothing else is known.
+    pub const DRIFT: Self =
+        Self { kind: "drift", performance: None, diagnosis: None, retrained_elsewhere: &[] };
+
+    /// Whether retraining could mend what happened: broken data are not to be trained on, and where the
+    /// operator asked that it pay, it has to.
+    fn lets_retrain(&self, retrain: &RetrainSettings) -> bool {
+        let is_fault = self.diagnosis.is_some_and(|diagnosis| diagnosis.kind == DiagnosisKind::DataFault);
+        let money = self.performance.and_then(|performance| performance.money.as_ref());
+        let pays = money.and_then(|money| money.retrain_pays);
+        !is_fault && (!retrain.only_if_it_pays || pays == Some(true))
+    }
 }
 
 /// What a result was made from.
@@ -86,6 +120,11 @@ impl State {
     /// The open incident, if there is one.
     pub fn open(&self) -> Option<&Incident> {
         self.open.as_ref().map(|open| &open.incident)
+    }
+
+    /// Event time of the retrain calls that count towards the limits.
+    pub fn retrained(&self) -> &[Timestamp] {
+        &self.retrained
     }
 
     /// Takes the verdicts of windows that ended together.
@@ -154,12 +193,12 @@ impl State {
         let features = evidence_columns(verdict);
         let incident = Incident {
             id: short_hash(&[
-                "drift",
+                closing.about.kind,
                 &verdict.model,
                 &verdict.window_start.to_string(),
                 &closing.length.to_string(),
             ]),
-            kind: "drift".to_owned(),
+            kind: closing.about.kind.to_owned(),
             model: verdict.model.clone(),
             version: verdict.version.clone(),
             status: Status::Open,
@@ -179,8 +218,8 @@ impl State {
             calibrated: verdict.calibrated,
             note: verdict.calibration_note.clone(),
             retrained_at: Vec::new(),
-            performance: None,
-            diagnosis: None,
+            performance: closing.about.performance.cloned(),
+            diagnosis: closing.about.diagnosis.cloned(),
             baseline: closing.evidence.baselines.get(index).cloned().unwrap_or_default(),
             config: closing.evidence.config.to_owned(),
             positions: closing.evidence.positions.to_vec(),
@@ -189,7 +228,7 @@ impl State {
         let opened_by = incident.version.clone();
         let mut open =
             OpenIncident { incident, opened_by, quiet: BTreeMap::from([(closing.length, 0)]), told };
-        let retrain = self.may_retrain(&mut open, closing.end, settings);
+        let retrain = self.may_retrain(&mut open, closing, settings);
         let outcome = transition(&open.incident, NotificationKind::Opened, retrain, settings);
         self.open = Some(open);
         outcome
@@ -217,6 +256,8 @@ impl State {
         incident.n = verdict.n;
         incident.p_value = verdict.p_value;
         incident.features = evidence_columns(verdict);
+        incident.performance = closing.about.performance.cloned().or(incident.performance.take());
+        incident.diagnosis = closing.about.diagnosis.cloned().or(incident.diagnosis.take());
         incident.baseline = closing.evidence.baselines.get(index).cloned().unwrap_or_default();
         incident.positions = closing.evidence.positions.to_vec();
         let louder = severity(&incident.features, settings).max(incident.severity);
@@ -224,7 +265,7 @@ impl State {
         let news = louder > incident.severity || names.iter().any(|name| !open.told.contains(name));
         incident.severity = louder;
         open.told.extend(names);
-        let retrain = self.may_retrain(&mut open, closing.end, settings);
+        let retrain = self.may_retrain(&mut open, closing, settings);
         let mut outcome = Outcome::default();
         if news || retrain.is_some() {
             open.incident.sequence = open.incident.sequence.saturating_add(1);
@@ -261,6 +302,7 @@ impl State {
         incident.resolved_at = Some(closing.end);
         incident.updated_at = closing.end;
         incident.positions = closing.evidence.positions.to_vec();
+        incident.performance = closing.about.performance.cloned().or(incident.performance.take());
         incident.note = Some(resolution(&open.opened_by, version.as_ref(), incident, settings));
         if version.is_some() {
             incident.version = version;
@@ -272,13 +314,15 @@ impl State {
     fn may_retrain<'a>(
         &mut self,
         open: &mut OpenIncident,
-        now: Timestamp,
+        closing: &Closing<'_>,
         settings: &'a Settings,
     ) -> Option<&'a RetrainSettings> {
-        let retrain = settings.retrain.as_ref()?;
+        let retrain = settings.retrain.as_ref().filter(|retrain| closing.about.lets_retrain(retrain))?;
+        let now = closing.end;
         self.retrained.retain(|at| now - *at < WEEK.max(retrain.cooldown));
-        let in_week = self.retrained.iter().filter(|at| now - **at < WEEK).count();
-        let cooling = self.retrained.iter().any(|at| now - *at < retrain.cooldown);
+        let calls = || self.retrained.iter().chain(closing.about.retrained_elsewhere);
+        let in_week = calls().filter(|at| now - **at < WEEK).count();
+        let cooling = calls().any(|at| now - *at < retrain.cooldown);
         let enough = open.incident.windows_alarming >= retrain.after_windows;
         if !enough || cooling || in_week >= usize::try_from(retrain.per_week_max).unwrap_or(usize::MAX) {
             return None;

@@ -16,6 +16,7 @@ fn settings() -> Settings {
             after_windows: 2,
             cooldown: WEEK,
             per_week_max: 1,
+            only_if_it_pays: false,
         }),
     }
 }
@@ -63,7 +64,7 @@ fn verdict(day: i64, alarm: bool, version: &str, features: Vec<ColumnVerdict>) -
 fn step(state: &mut State, settings: &Settings, verdict: Verdict) -> Outcome {
     let evidence = Evidence { baselines: &["b".into()], config: "c", positions: &[] };
     let end = verdict.window_end;
-    state.step(&Closing { length: DAY, end, verdicts: &[verdict], evidence }, settings)
+    state.step(&Closing { length: DAY, end, verdicts: &[verdict], evidence, about: About::DRIFT }, settings)
 }
 
 fn kinds(outcome: &Outcome) -> Vec<(NotificationKind, &str)> {
@@ -181,7 +182,10 @@ fn an_incident_resolves_although_its_window_length_was_taken_out_of_the_configur
     let week = Span::from_secs(7 * 86_400);
     let long = verdict(0, true, "1", vec![column("a", 0.1)]);
     let evidence = Evidence { baselines: &["b".into()], config: "c", positions: &[] };
-    state.step(&Closing { length: week, end: long.window_end, verdicts: &[long], evidence }, &settings);
+    state.step(
+        &Closing { length: week, end: long.window_end, verdicts: &[long], evidence, about: About::DRIFT },
+        &settings,
+    );
     state.keep_lengths(&[DAY], Some(Span::from_secs(60)));
     step(&mut state, &settings, verdict(1, false, "1", vec![]));
     assert_eq!(step(&mut state, &settings, verdict(2, false, "1", vec![])).transitions.len(), 1);

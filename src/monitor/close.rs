@@ -8,7 +8,7 @@ use super::learn::{Learned, shortage};
 use super::view::no_reference;
 use super::{Cell, ClosedWindow, Commit, Counts, LearnedWindow, Model, ModelPlan, Pane, Prepared, WindowKey};
 use crate::event::{Span, Timestamp};
-use crate::incident::{Closing, Evidence, Status};
+use crate::incident::{About, Closing, Evidence, Status};
 use crate::summary::ModelSummary;
 use crate::verdict::{
     self, Calibration, CellEvidence, Decided, Entry, Lowest, Measure, OnlineFdr, UNCALIBRATED, Verdict,
@@ -107,6 +107,7 @@ impl Model {
             end: window.end,
             verdicts: &verdicts,
             evidence: Evidence { baselines: &ids, config, positions },
+            about: About::DRIFT,
         };
         let in_incident = self.memory.incident.open().is_some();
         let outcome = self.memory.incident.step(&closing, &settings.incident);

@@ -16,7 +16,7 @@ use crate::event::{
     ColumnKind, ColumnSpec, EventBatch, Names, RawBatch, RejectReason, Rejected, Role, Span, Timestamp,
     WRONG_TYPE_NAME, is_wrong_type,
 };
-use crate::incident::{self, Closing, Evidence, Status};
+use crate::incident::{self, About, Closing, Evidence, Status};
 use crate::quality::{
     self, Arrived, Bad, Expected, Finding, Limits, Report, RowTicks, State, TickRows, Trouble,
 };
@@ -229,7 +229,7 @@ impl Model {
             let (length, end) = (ticks.length(), verdict.window_end);
             // An alarm comes between rounds; a round without one has spent its time's share.
             let share = if verdict.alarm { 0.0 } else { round_share };
-            let closing = Closing { length, end, verdicts: &[verdict], evidence };
+            let closing = Closing { length, end, verdicts: &[verdict], evidence, about: About::DRIFT };
             let in_incident = memory.incident.open().is_some();
             let outcome = memory.incident.step(&closing, &without_retraining);
             let opened = outcome.transitions.iter().any(|incident| incident.status == Status::Open);

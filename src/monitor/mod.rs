@@ -11,14 +11,17 @@
 //! when a window is complete, `early.rs` what happens before, `learn.rs` what is learned from it, `view.rs`
 //! what people ask of it. `commit.rs` is the plain data between here and the store.
 
+mod cases;
 mod close;
 mod commit;
 mod early;
 mod learn;
+mod outcomes;
 mod partial;
 mod plan;
 mod view;
 
+pub use cases::{Case, LabelCase};
 pub use commit::{
     ClosedWindow, Commit, DeadLetter, LearnedWindow, PaneKey, PaneWrite, PerformanceWindow, Position,
     Restored, WindowKey,
@@ -34,10 +37,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::outcomes::Outcomes;
 pub use crate::event::OTHER_SEGMENT;
 use crate::event::{Origin, RawBatch, RejectReason, Rejected, Span, Timestamp};
 use crate::incident::{self, Incident};
+use crate::performance::join::{JoinError, Joiner, ReadJournal, StoredJournal};
 use crate::quality::{self, Arrived};
+use crate::summary::outcome::OutcomeSummary;
 use crate::summary::{ModelSummary, ShapeMismatch};
 use crate::verdict::{Ledger, OnlineFdr};
 use crate::window::{PartitionClock, model_watermark};
@@ -73,12 +79,14 @@ struct Model {
     /// By version, where it is learned what is usual.
     learned: BTreeMap<Option<String>, learn::Learned>,
     memory: Memory,
+    /// Predictions and what came true of them, where performance is measured.
+    outcomes: Option<Outcomes>,
     /// What the early watch expects of each version; follows from its baseline.
     expected: early::Expectations,
 }
 
 /// A model's version and segment.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Cell {
     version: Option<String>,
     segment: Option<String>,
@@ -120,6 +128,9 @@ struct Memory {
     /// The ticks that are not complete, and the detectors' states.
     #[serde(default)]
     early: quality::Watch,
+    /// What is remembered of predictions and labels, but for those that wait.
+    #[serde(default)]
+    outcomes: outcomes::Remembered,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -149,7 +160,24 @@ pub enum RestoreError {
         #[source]
         source: crate::summary::CodecError,
     },
+    /// The predictions that wait for labels.
+    #[error(transparent)]
+    Waiting(#[from] JoinError),
 }
+
+/// Why a partial was not added, or not wholly. The monitor must be restored.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// Its records are counted already, at least in part; nothing was added.
+    #[error(transparent)]
+    Overlap(#[from] Overlap),
+    /// The predictions that wait for labels can no longer be trusted.
+    #[error(transparent)]
+    Waiting(#[from] JoinError),
+}
+
+/// Reads the journals that earlier commits made durable, by model; without one, journals stay in memory.
+pub type Journals<'a> = &'a dyn Fn(&str) -> Option<Arc<dyn ReadJournal>>;
 
 /// Records were handed over that are counted in part already: the source broke its promise.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +200,11 @@ impl Monitor {
     ///
     /// # Errors
     /// [`RestoreError`] when the state is damaged or newer.
-    pub fn restore(plan: Arc<Plan>, restored: Restored) -> Result<(Self, Vec<String>), RestoreError> {
+    pub fn restore(
+        plan: Arc<Plan>,
+        restored: Restored,
+        journals: Journals<'_>,
+    ) -> Result<(Self, Vec<String>), RestoreError> {
         let mut notes = Vec::new();
         let mut state = match restored.state {
             Some(bytes) => serde_json::from_slice(&bytes).map_err(RestoreError::State)?,
@@ -188,6 +220,7 @@ impl Monitor {
                 panes: BTreeMap::new(),
                 learned: BTreeMap::new(),
                 memory: recall(&mut state.models, model, &mut notes),
+                outcomes: None,
                 expected: early::Expectations::default(),
             })
             .collect();
@@ -200,7 +233,7 @@ impl Monitor {
                 model.learned.entry(learned.version.clone()).or_default().recall(learned);
             }
         }
-        let mut dropped = Vec::new();
+        let (mut dropped, mut outcomes_dropped) = (Vec::new(), Vec::new());
         for write in restored.panes {
             match restore_pane(&plan, &models, &write)? {
                 Ok((index, cell, pane)) => {
@@ -223,6 +256,22 @@ impl Monitor {
                 }
             }
         }
+        for (settings, model) in plan.models().iter().zip(&mut models) {
+            let name = settings.settings.name.as_str();
+            let stored = restored.journals.iter().find(|(model, _)| model == name);
+            let stored = stored.map(|(_, files)| files.as_slice()).unwrap_or_default();
+            let remembered = std::mem::take(&mut model.memory.outcomes);
+            model.outcomes = recall_outcomes(settings, remembered, stored, journals(name), &mut notes)?;
+        }
+        for write in &restored.outcome_panes {
+            if let Err(why) = restore_outcome_pane(&plan, &mut models, write)? {
+                notes.push(format!(
+                    "outcomes of `{}` at {} are dropped: {why}",
+                    write.key.model, write.key.start
+                ));
+                outcomes_dropped.push(write.key.clone());
+            }
+        }
         let positions =
             restored.positions.into_iter().map(|position| (position.origin, position.next_offset)).collect();
         let monitor = Self {
@@ -231,7 +280,11 @@ impl Monitor {
             clocks: state.clocks.into_iter().collect(),
             assigned: BTreeSet::new(),
             models,
-            pending: Commit { panes_dropped: dropped, ..Commit::default() },
+            pending: Commit {
+                panes_dropped: dropped,
+                outcome_panes_dropped: outcomes_dropped,
+                ..Commit::default()
+            },
             counted: BTreeMap::new(),
             dirty_positions: BTreeSet::new(),
             dirty_state: false,
@@ -288,9 +341,9 @@ impl Monitor {
     /// Adds what a worker made of a batch.
     ///
     /// # Errors
-    /// [`Overlap`] when some of its records are counted already; nothing is added then.
-    pub fn ingest(&mut self, partial: Partial, now: Timestamp) -> Result<(), Overlap> {
-        let Partial { raw, groups, rejected, reached, newest } = partial;
+    /// [`IngestError`] when some of its records are counted already, or a journal cannot be read.
+    pub fn ingest(&mut self, partial: Partial, now: Timestamp) -> Result<(), IngestError> {
+        let Partial { raw, groups, labels, rejected, reached, newest } = partial;
         let (Some(&first), Some(&last)) = (raw.offsets.first(), raw.offsets.last()) else { return Ok(()) };
         let next = self.positions.get(&raw.origin).copied().unwrap_or(first);
         if last < next {
@@ -298,11 +351,18 @@ impl Monitor {
         }
         if first < next {
             let Origin { topic, partition } = raw.origin;
-            return Err(Overlap { topic, partition, first, next });
+            return Err(Overlap { topic, partition, first, next }.into());
         }
         let carried = self.clocks.get(&raw.origin).and_then(|clock| clock.newest);
         for group in groups {
-            self.add_group(group, &raw, carried, now);
+            self.add_group(group, &raw, carried, now)?;
+        }
+        for label in labels {
+            let outcomes = self.models.get_mut(label.model).and_then(|model| model.outcomes.as_mut());
+            *self.counted.entry((raw.origin.topic.clone(), label.model, "counted")).or_default() += 1;
+            if let Some(outcomes) = outcomes {
+                outcomes.take_label(&label)?;
+            }
         }
         for ((model, rejected), reached) in rejected.into_iter().zip(reached) {
             self.watch_rejected(model, &rejected, &raw, reached.max(carried));
@@ -316,12 +376,16 @@ impl Monitor {
     }
 
     /// Closes what is complete at `now` and gives everything that must become durable since the last call.
-    pub fn advance(&mut self, now: Timestamp) -> Commit {
+    ///
+    /// # Errors
+    /// [`JoinError`] when the predictions that wait for labels can no longer be trusted.
+    pub fn advance(&mut self, now: Timestamp) -> Result<Commit, JoinError> {
         self.note_away(now);
         for index in 0..self.models.len() {
-            self.advance_model(index, now);
+            self.advance_model(index, now)?;
         }
         self.write_panes();
+        self.write_outcomes();
         let mut commit = std::mem::take(&mut self.pending);
         commit.positions = std::mem::take(&mut self.dirty_positions)
             .into_iter()
@@ -337,7 +401,7 @@ impl Monitor {
         if std::mem::take(&mut self.dirty_state) {
             commit.state = Some(self.encode_state());
         }
-        commit
+        Ok(commit)
     }
 
     /// Whether a window that holds rows is complete at `now`, so that waiting with [`advance`](Self::advance)
@@ -395,15 +459,22 @@ impl Monitor {
         self.models.iter().flat_map(|model| model.panes.values()).map(BTreeMap::len).sum()
     }
 
-    fn add_group(&mut self, group: Group, raw: &RawBatch, carried: Option<Timestamp>, now: Timestamp) {
+    fn add_group(
+        &mut self,
+        group: Group,
+        raw: &RawBatch,
+        carried: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), JoinError> {
         let (Some(plan), Some(model)) =
             (self.plan.models().get(group.model), self.models.get_mut(group.model))
         else {
-            return;
+            return Ok(());
         };
         let closed = model.memory.closed_up_to.is_some_and(|closed| group.first_end <= closed);
         if closed || carried.is_some_and(|newest| plan.cut.is_late(group.pane, newest)) {
-            return self.reject_group(&group, RejectReason::Late, raw, now);
+            self.reject_group(&group, RejectReason::Late, raw, now);
+            return Ok(());
         }
         let segment = group.segment.clone().map(|segment| {
             let known = &mut model.memory.segments;
@@ -415,6 +486,7 @@ impl Monitor {
             }
         });
         let cell = Cell { version: group.version.clone(), segment };
+        let own = cell.clone();
         let events = group.summary.rows.events;
         let added = match model.panes.entry(group.pane).or_default().entry(cell) {
             std::collections::btree_map::Entry::Vacant(entry) => {
@@ -426,7 +498,11 @@ impl Monitor {
         };
         if added.is_err() {
             // The baseline file was replaced while panes counted on the old one are open.
-            return self.reject_group(&group, RejectReason::NoBaseline, raw, now);
+            self.reject_group(&group, RejectReason::NoBaseline, raw, now);
+            return Ok(());
+        }
+        if let Some(outcomes) = &mut model.outcomes {
+            outcomes.take_cases(&own, &group.prepared, group.cases)?;
         }
         let (version, baseline) = (group.version.as_deref(), group.prepared.id.as_str());
         let arrived = Arrived { version, baseline, topic: &raw.origin.topic, carried };
@@ -434,6 +510,7 @@ impl Monitor {
         model.memory.first_pane =
             Some(model.memory.first_pane.map_or(group.pane, |first| first.min(group.pane)));
         *self.counted.entry((raw.origin.topic.clone(), group.model, "counted")).or_default() += events;
+        Ok(())
     }
 
     fn reject_group(&mut self, group: &Group, reason: RejectReason, raw: &RawBatch, now: Timestamp) {
@@ -460,15 +537,15 @@ impl Monitor {
         });
     }
 
-    fn advance_model(&mut self, index: usize, now: Timestamp) {
+    fn advance_model(&mut self, index: usize, now: Timestamp) -> Result<(), JoinError> {
         let plan = Arc::clone(&self.plan);
         let (Some(settings), Some(model)) = (plan.models().get(index), self.models.get(index)) else {
-            return;
+            return Ok(());
         };
-        let Some(watermark) = self.watermark_of(settings, model, now) else { return };
-        let Some(model) = self.models.get_mut(index) else { return };
+        let Some(watermark) = self.watermark_of(settings, model, now) else { return Ok(()) };
+        let Some(model) = self.models.get_mut(index) else { return Ok(()) };
         if model.memory.watermark == Some(watermark) {
-            return;
+            return Ok(());
         }
         model.memory.watermark = Some(watermark);
         self.dirty_state = true;
@@ -479,6 +556,7 @@ impl Monitor {
             .collect();
         model.expect(settings, &plan);
         model.close_complete(settings, &plan.config, &positions, &mut self.pending);
+        Ok(())
     }
 
     /// Notes which partitions others have. While none is ours the group is still sharing them out.
@@ -520,13 +598,21 @@ impl Monitor {
         }
     }
 
+    fn write_outcomes(&mut self) {
+        for (plan, model) in self.plan.models().iter().zip(&mut self.models) {
+            if let Some(outcomes) = &mut model.outcomes {
+                outcomes.write(&plan.settings.name, &mut self.pending);
+            }
+        }
+    }
+
     fn encode_state(&self) -> Vec<u8> {
         let models = self
             .plan
             .models()
             .iter()
             .zip(&self.models)
-            .map(|(plan, model)| (plan.settings.name.clone(), model.memory.clone()))
+            .map(|(plan, model)| (plan.settings.name.clone(), model.remembered()))
             .collect();
         let clocks = self.clocks.iter().map(|(origin, clock)| (origin.clone(), *clock)).collect();
         let state = StoredState { format: STATE_FORMAT, clocks, models };
@@ -539,6 +625,14 @@ impl Monitor {
             .models()
             .get(index)
             .map_or_else(|| "(unknown)".to_owned(), |model| model.settings.name.clone())
+    }
+}
+
+impl Model {
+    /// What is remembered, with the part that outcomes hold while the model runs.
+    fn remembered(&self) -> Memory {
+        let outcomes = self.outcomes.as_ref().map(|outcomes| outcomes.memory.clone()).unwrap_or_default();
+        Memory { outcomes, ..self.memory.clone() }
     }
 }
 
@@ -660,6 +754,62 @@ fn restore_pane(
     let summary = decoded.map_err(damage)?;
     let cell = Cell { version: key.version.clone(), segment: key.segment.clone() };
     Ok(Ok((index, cell, Pane { prepared, counts: Counts::Ready(Box::new(summary)), dirty: false })))
+}
+
+/// Outcomes as they were, with the predictions that wait; nothing where performance is not measured.
+fn recall_outcomes(
+    model: &ModelPlan,
+    remembered: outcomes::Remembered,
+    stored: &[StoredJournal],
+    reader: Option<Arc<dyn ReadJournal>>,
+    notes: &mut Vec<String>,
+) -> Result<Option<Outcomes>, RestoreError> {
+    let Some(settings) = &model.settings.performance else {
+        if !stored.is_empty() {
+            notes.push(format!(
+                "model `{}` no longer measures performance: its waiting predictions are left in the store",
+                model.settings.name
+            ));
+        }
+        return Ok(None);
+    };
+    let windows = &model.settings.windows;
+    let join = outcomes::join_settings(settings, windows);
+    let joiner = match reader {
+        Some(reader) => Joiner::restore(join, stored, reader)?,
+        None => Joiner::in_memory(join),
+    };
+    Ok(Some(Outcomes::new(settings, windows, joiner, remembered, notes)))
+}
+
+/// Takes a stored pane of outcomes back, or says why it is left behind.
+fn restore_outcome_pane(
+    plan: &Plan,
+    models: &mut [Model],
+    write: &PaneWrite,
+) -> Result<Result<(), &'static str>, RestoreError> {
+    let key = &write.key;
+    let index = plan.model(&key.model);
+    let (Some(model), Some(outcomes)) = (
+        index.and_then(|index| plan.models().get(index)),
+        index.and_then(|index| models.get_mut(index)).and_then(|model| model.outcomes.as_mut()),
+    ) else {
+        return Ok(Err("performance is no longer measured for its model"));
+    };
+    let Lookup::Found(prepared) = model.lookup(key.version.as_deref()) else {
+        return Ok(Err("the baseline of its version cannot be read"));
+    };
+    if prepared.id != write.baseline {
+        return Ok(Err("its baseline was replaced"));
+    }
+    OutcomeSummary::decode(&write.summary).map_err(|source| RestoreError::Pane {
+        model: key.model.clone(),
+        start: key.start,
+        source,
+    })?;
+    let cell = Cell { version: key.version.clone(), segment: key.segment.clone() };
+    let is_taken = outcomes.restore_pane(key.start, cell, prepared, write.summary.clone());
+    Ok(if is_taken { Ok(()) } else { Err("windows of performance are cut otherwise now") })
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::Array;
 
+use super::cases::{Case, CaseColumns, LabelCase, LabelColumns};
 use super::early::{TickCount, Watched};
-use super::plan::{Lookup, ModelPlan, Plan, Prepared};
+use super::plan::{Lookup, ModelPlan, NoClasses, Plan, Prepared, StreamPlan};
 use crate::event::decode::{Decode, Mapping, decoder};
 use crate::event::{ColumnSpec, EventBatch, EventSchema, RawBatch, RejectReason, Rejected, Role, Timestamp};
 use crate::quality::{RowTicks, TickRows};
@@ -20,6 +21,8 @@ pub struct Partial {
     pub raw: RawBatch,
     /// The counts.
     pub groups: Vec<Group>,
+    /// Events that are only labels; they are rows of no group.
+    pub labels: Vec<LabelCase>,
     /// Records that count nowhere, with the model if it was known.
     pub rejected: Vec<(Option<usize>, Rejected)>,
     /// For each rejected record the newest event time in the batch up to it.
@@ -49,6 +52,8 @@ pub struct Group {
     pub summary: ModelSummary,
     /// What the early watch counts, by start of the tick; nothing when there is none.
     pub ticks: BTreeMap<Timestamp, TickRows>,
+    /// The same events as cases, where performance is measured and the stream carries predictions.
+    pub cases: Vec<Case>,
 }
 
 /// A baseline that must be looked for before a batch can be counted.
@@ -104,6 +109,7 @@ impl Partial {
             reached: vec![None; raw.len()],
             raw,
             groups: Vec::new(),
+            labels: Vec::new(),
             newest: None,
         }
     }
@@ -142,7 +148,7 @@ impl Summariser {
             return Ok(Partial::rejecting(raw, RejectReason::UnknownModel));
         };
         let decoded = decoder.decode(&raw);
-        let mut sorting = Sorting::new(&plan, &decoded.batch, &raw);
+        let mut sorting = Sorting::new(&plan, stream, &decoded.batch, &raw);
         sorting.sort(decoded.rejected);
         if !sorting.needs.is_empty() {
             let mut needs = sorting.needs;
@@ -150,13 +156,13 @@ impl Summariser {
             needs.dedup();
             return Err(Box::new(Postponed { raw, needs }));
         }
-        let Sorting { groups, rejected, reached, newest, .. } = sorting;
+        let Sorting { groups, labels, rejected, reached, newest, .. } = sorting;
         let groups = groups
             .into_iter()
             .filter(|group| !group.rows.is_empty())
             .map(|group| self.count(&decoded.batch, &stream.stream.mapping, group))
             .collect();
-        Ok(Partial { raw, groups, rejected, reached, newest })
+        Ok(Partial { raw, groups, labels, rejected, reached, newest })
     }
 
     fn count(&mut self, batch: &EventBatch, mapping: &Mapping, group: Sorted) -> Group {
@@ -192,6 +198,7 @@ impl Summariser {
         let ticks = ticks.finish();
         count_rows(batch, mapping, &group.rows, &mut summary);
         let rows = group.rows.iter().filter_map(|row| batch.rows().get(*row).copied()).collect();
+        let cases = self.cases(batch, mapping, &group);
         Group {
             model: group.model,
             version: group.version,
@@ -202,11 +209,20 @@ impl Summariser {
             rows,
             summary,
             ticks,
+            cases,
         }
+    }
+
+    fn cases(&self, batch: &EventBatch, mapping: &Mapping, group: &Sorted) -> Vec<Case> {
+        let settings = self.plan.models().get(group.model).map(|model| &model.settings);
+        let columns = settings
+            .filter(|settings| settings.performance.is_some())
+            .and_then(|settings| CaseColumns::new(batch, mapping, &settings.name, &group.prepared));
+        columns.map_or_else(Vec::new, |columns| group.rows.iter().map(|row| columns.case(*row)).collect())
     }
 }
 
-fn find_column(schema: &EventSchema, spec: &ColumnSpec) -> Option<usize> {
+pub(super) fn find_column(schema: &EventSchema, spec: &ColumnSpec) -> Option<usize> {
     schema.columns().iter().position(|column| column == spec).map(|at| at + EventSchema::FIRST)
 }
 
@@ -237,6 +253,9 @@ struct Sorting<'a> {
     plan: &'a Plan,
     batch: &'a EventBatch,
     raw: &'a RawBatch,
+    /// Where the stream carries labels and nothing else: how they are read.
+    label_columns: Option<LabelColumns<'a>>,
+    labels: Vec<LabelCase>,
     groups: Vec<Sorted>,
     known: HashMap<Key, Result<usize, (Option<usize>, RejectReason)>>,
     rejected: Vec<(Option<usize>, Rejected)>,
@@ -247,11 +266,13 @@ struct Sorting<'a> {
 }
 
 impl<'a> Sorting<'a> {
-    fn new(plan: &'a Plan, batch: &'a EventBatch, raw: &'a RawBatch) -> Self {
+    fn new(plan: &'a Plan, stream: &StreamPlan, batch: &'a EventBatch, raw: &'a RawBatch) -> Self {
         Self {
             plan,
             batch,
             raw,
+            label_columns: stream.is_labels_only().then(|| LabelColumns::new(batch)),
+            labels: Vec::new(),
             groups: Vec::new(),
             known: HashMap::new(),
             rejected: Vec::new(),
@@ -285,6 +306,12 @@ impl<'a> Sorting<'a> {
             let time = Timestamp::saturating_from_micros(micros);
             let model_key = key_of(models, row);
             let model = usize::try_from(model_key).ok().and_then(|key| cuts.get(key).copied().flatten());
+            if let Some(model) = model.filter(|model| model.settings.performance.is_some())
+                && self.label_columns.is_some()
+            {
+                self.place_label(row, time, model);
+                continue;
+            }
             // Neighbours mostly share a pane: the division by its length is saved for them.
             let (version_key, segment_key) = (key_of(versions, row), key_of(segments, row));
             let at = match last {
@@ -425,6 +452,35 @@ impl<'a> Sorting<'a> {
     }
 }
 
+impl Sorting<'_> {
+    /// Takes a record that is only a label. It is late for no window: its prediction says where it counts.
+    fn place_label(&mut self, row: usize, time: Timestamp, plan: &ModelPlan) {
+        let name = plan.settings.name.as_str();
+        let (Some(columns), Some(model)) = (&self.label_columns, self.plan.model(name)) else { return };
+        let raw_row = self.raw_row(row);
+        let arrival = self.raw.arrivals.get(raw_row).copied().unwrap_or(Timestamp::MAX);
+        let (key, truth) = match plan.label_classes() {
+            Ok(classes) => columns.read(row, name, classes),
+            Err(NoClasses) => (None, None),
+        };
+        let reason = match (key, truth) {
+            _ if !time.is_plausible() => RejectReason::BadTimestamp,
+            _ if time > arrival + plan.settings.windows.future_skew => RejectReason::Future,
+            (Some(key), Some(truth)) => {
+                self.labels.push(LabelCase { model, key, truth, time });
+                self.newest = self.newest.max(Some(time));
+                return;
+            }
+            (None, _) => RejectReason::MissingId,
+            (Some(_), None) => RejectReason::BadLabel,
+        };
+        if time.is_plausible() && time <= arrival {
+            self.newest = self.newest.max(Some(time));
+        }
+        self.refuse(Some(model), Rejected { row: raw_row, reason, detail: detail_of(reason) });
+    }
+}
+
 /// What a dead letter says of a reason that the decoder does not explain.
 pub(super) fn detail_of(reason: RejectReason) -> String {
     match reason {
@@ -432,6 +488,8 @@ pub(super) fn detail_of(reason: RejectReason) -> String {
         RejectReason::NoBaseline => "there is no baseline for this version of the model",
         RejectReason::OverLimit => "the model has as many versions as `versions_max` allows",
         RejectReason::Late => "its window was complete when it came; see `allowed_lateness`",
+        RejectReason::MissingId => "it is a label without an id, so nobody can tell what of",
+        RejectReason::BadLabel => "its label is missing, or no class or number of this model",
         RejectReason::Future => "its time is ahead of its arrival by more than `future_skew`",
         _ => "",
     }

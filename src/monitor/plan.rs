@@ -4,14 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::baseline::SharedBaseline;
+use super::cases::{is_labels_only, label_kind, label_spec};
+use crate::baseline::{ClassNames, SharedBaseline};
 use crate::event::decode::{Field, Stream};
 use crate::event::{ColumnSpec, EventSchema};
 use crate::quality::HighestRates;
+use crate::summary::outcome::Task;
 use crate::summary::{CategoryIndex, Shape};
 use crate::verdict::{Calibrations, Collected, Season, Source};
 use crate::window::{self, Cut};
-use crate::{incident, quality, verdict};
+use crate::{incident, performance, quality, verdict};
 
 /// Versions without a baseline that are remembered as such; further ones are taken as absent unasked.
 const ABSENT_MAX: usize = 1_000;
@@ -29,6 +31,8 @@ pub struct ModelSettings {
     pub incident: incident::Settings,
     /// What is watched before windows close.
     pub early: quality::Settings,
+    /// What performance is measured by; `None` where it is not.
+    pub performance: Option<performance::Settings>,
     /// Most segment values told apart.
     pub segments_max: usize,
     /// Most versions watched.
@@ -69,6 +73,8 @@ pub struct ModelPlan {
     pub settings: ModelSettings,
     /// The geometry of its windows.
     pub cut: Cut,
+    /// The classes of labels, if the configuration says them.
+    classes: Option<ClassNames>,
     /// The baseline of all versions, if they share one.
     shared: Option<Arc<Prepared>>,
     versions: BTreeMap<Option<String>, Option<Arc<Prepared>>>,
@@ -141,6 +147,7 @@ impl Plan {
             .into_iter()
             .map(|settings| ModelPlan {
                 cut: Cut::new(&settings.windows),
+                classes: settings.performance.as_ref().and_then(classes_of),
                 settings,
                 shared: None,
                 versions: BTreeMap::new(),
@@ -219,19 +226,45 @@ impl Plan {
 
     fn with_schemas(mut self) -> Self {
         for plan in &mut self.streams {
-            let columns: BTreeSet<&ColumnSpec> = self
-                .models
-                .iter()
-                .filter(|model| carries(&plan.stream, &model.settings.name))
+            let labels_only = plan.is_labels_only();
+            let carried = || self.models.iter().filter(|model| carries(&plan.stream, &model.settings.name));
+            let mut columns: BTreeSet<ColumnSpec> = carried()
+                .filter(|model| !labels_only || model.settings.performance.is_none())
                 .flat_map(|model| model.baselines())
                 .flat_map(|prepared| prepared.baseline.specs())
                 .filter(|column| plan.stream.mapping.carries(column))
+                .cloned()
                 .collect();
-            plan.schema = EventSchema::new(columns.into_iter().cloned().collect());
+            // Labels on a stream of their own are read without a baseline: they may come before any version.
+            let tasks = carried().filter_map(|model| model.settings.performance.as_ref());
+            columns.extend(tasks.filter(|_| labels_only).map(|of| label_spec(label_kind(of.task))));
+            plan.schema = EventSchema::new(columns.into_iter().collect());
         }
         self
     }
 }
+
+impl StreamPlan {
+    /// Whether its records are labels and nothing else.
+    pub fn is_labels_only(&self) -> bool {
+        is_labels_only(&self.stream.mapping)
+    }
+}
+
+/// The classes that a configuration names.
+fn classes_of(settings: &performance::Settings) -> Option<ClassNames> {
+    match settings.task {
+        Task::Binary => Some(ClassNames::new(settings.task, settings.positive.clone())),
+        Task::Multiclass if !settings.classes.is_empty() => {
+            Some(ClassNames::new(settings.task, settings.classes.clone()))
+        }
+        Task::Multiclass | Task::Regression | Task::Ranking => None,
+    }
+}
+
+/// No baseline is loaded that would say which classes there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoClasses;
 
 fn carries(stream: &Stream, model: &str) -> bool {
     match &stream.mapping.model {
@@ -255,6 +288,19 @@ impl ModelPlan {
             None if self.versions.len() - found >= ABSENT_MAX => Lookup::Absent,
             None => Lookup::Unknown,
         }
+    }
+
+    /// The classes that labels on a stream of their own name; `None` where truths are numbers.
+    ///
+    /// # Errors
+    /// [`NoClasses`] when the configuration does not say them and no baseline is loaded that does.
+    pub fn label_classes(&self) -> Result<Option<&ClassNames>, NoClasses> {
+        let task = self.settings.performance.as_ref().map(|settings| settings.task);
+        if !matches!(task, Some(Task::Binary | Task::Multiclass)) {
+            return Ok(None);
+        }
+        let known = self.baselines().find_map(|prepared| prepared.baseline.outcomes.as_ref());
+        self.classes.as_ref().or(known.map(|outcomes| &outcomes.classes)).ok_or(NoClasses).map(Some)
     }
 
     /// Whether there is anything to look for again, or to let go of.

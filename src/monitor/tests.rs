@@ -93,8 +93,10 @@ pub(super) fn settings(windows: &[(i64, i64)]) -> ModelSettings {
                 after_windows: 1,
                 cooldown: MINUTE,
                 per_week_max: 1,
+                only_if_it_pays: false,
             }),
         },
+        performance: None,
         early: crate::quality::Settings::default(),
         segments_max: 2,
         versions_max: 3,
@@ -206,7 +208,7 @@ impl Memory {
 
 pub(super) fn monitor(plan: &Arc<Plan>, memory: &Memory, partitions: i32) -> Monitor {
     let (mut monitor, notes) =
-        Monitor::restore(Arc::clone(plan), memory.restored.clone()).expect("a sound state");
+        Monitor::restore(Arc::clone(plan), memory.restored.clone(), &|_| None).expect("a sound state");
     assert!(notes.is_empty(), "{notes:?}");
     monitor.assign((0..partitions).map(|partition| (origin(partition), memory.position(partition))));
     monitor
@@ -233,7 +235,7 @@ fn run_whole(plan: &Arc<Plan>, events: &[String], batch_size: usize) -> Memory {
     for (number, part) in events.chunks(batch_size).enumerate() {
         let first = i64::try_from(number * batch_size).expect("small");
         monitor.ingest(summarise(plan, batch(0, first, part)), at(0)).expect("in order");
-        memory.apply(monitor.advance(at(0)));
+        memory.apply(monitor.advance(at(0)).expect("joins"));
     }
     memory
 }
@@ -262,7 +264,7 @@ fn late_and_future_events_are_set_aside_and_move_no_clock() {
         event(195, 1.0, "DE"),
     ];
     monitor.ingest(summarise(&plan, batch(0, 0, &events)), at(0)).expect("in order");
-    memory.apply(monitor.advance(at(0)));
+    memory.apply(monitor.advance(at(0)).expect("joins"));
     assert_eq!(memory.dead, [(RejectReason::Future, 1), (RejectReason::Late, 3)]);
     assert_eq!(memory.counted, BTreeMap::from([("counted", 3), ("future", 1), ("late", 1)]));
     assert_eq!(monitor.watermarks().next(), Some(("credit", Some(at(200)))));
@@ -278,7 +280,7 @@ fn a_record_that_is_counted_already_is_not_counted_again() {
         monitor.ingest(summarise(&plan, batch(0, 0, &events)), at(0)).expect("ignored the second time");
     }
     assert!(monitor.ingest(summarise(&plan, batch(0, 1, &events)), at(0)).is_err(), "an overlap is refused");
-    memory.apply(monitor.advance(at(0)));
+    memory.apply(monitor.advance(at(0)).expect("joins"));
     assert_eq!(memory.counted, BTreeMap::from([("counted", 2)]));
 }
 
@@ -292,7 +294,7 @@ fn segments_are_windows_of_their_own_and_bounded() {
         .collect();
     events.push(event(200, 1.0, "DE"));
     monitor.ingest(summarise(&plan, batch(0, 0, &events)), at(0)).expect("in order");
-    memory.apply(monitor.advance(at(0)));
+    memory.apply(monitor.advance(at(0)).expect("joins"));
     let rows: Vec<(Option<&str>, u64)> =
         memory.windows.iter().map(|window| (window.key.segment.as_deref(), window.rows.events)).collect();
     assert_eq!(rows, [(None, 60), (Some("(other)"), 30), (Some("seg0"), 15), (Some("seg1"), 15)]);
@@ -365,7 +367,7 @@ fn a_silent_version_is_not_judged_again_and_again() {
         })
         .collect();
     monitor.ingest(summarise(&plan, batch(0, 0, &events)), at(0)).expect("in order");
-    memory.apply(monitor.advance(at(0)));
+    memory.apply(monitor.advance(at(0)).expect("joins"));
     let last_of_first = memory
         .windows
         .iter()
@@ -382,10 +384,10 @@ fn a_replaced_baseline_is_told_and_its_open_panes_are_dropped() {
     let after = Plan::new("cfg".into(), vec![stream()], vec![settings(&[(60, 60)])])
         .with_shared(0, Arc::new(baseline(2)));
     let (mut monitor, notes) =
-        Monitor::restore(Arc::new(after), memory.restored.clone()).expect("a sound state");
+        Monitor::restore(Arc::new(after), memory.restored.clone(), &|_| None).expect("a sound state");
     assert_eq!(notes.len(), memory.restored.panes.len());
     assert!(notes[0].contains("its baseline was replaced"), "{}", notes[0]);
-    assert_eq!(monitor.advance(at(0)).panes_dropped.len(), notes.len());
+    assert_eq!(monitor.advance(at(0)).expect("joins").panes_dropped.len(), notes.len());
 }
 
 /// Says every five seconds that a partition is read to its end.
@@ -400,14 +402,14 @@ fn idleness_needs_a_partition_that_is_read_to_its_end() {
     let mut monitor = monitor(&plan, &memory, 2);
     let events = [event(0, 1.0, "DE"), event(100, 1.0, "DE")];
     monitor.ingest(summarise(&plan, batch(0, 0, &events)), at(0)).expect("in order");
-    memory.apply(monitor.advance(at(500)));
+    memory.apply(monitor.advance(at(500)).expect("joins"));
     assert!(memory.windows.is_empty(), "nobody knows what the other partition holds");
     see_end(&mut monitor, 1, 0, 500, 555);
     assert!(!monitor.is_due(at(559)));
     assert!(!monitor.is_due(at(5_000)), "while nobody looks, no time passes");
     see_end(&mut monitor, 1, 0, 560, 560);
     assert!(monitor.is_due(at(560)));
-    memory.apply(monitor.advance(at(560)));
+    memory.apply(monitor.advance(at(560)).expect("joins"));
     assert_eq!(memory.windows.len(), 1);
     assert!(!monitor.is_due(at(560)), "what is done is not due");
 }
@@ -422,7 +424,7 @@ fn markers_at_the_end_of_a_partition_are_no_records_to_wait_for() {
     monitor.ingest(summarise(&plan, batch(1, 0, &events[..1])), at(0)).expect("in order");
     see_end(&mut monitor, 1, 2, 0, 60);
     assert!(monitor.is_due(at(60)));
-    memory.apply(monitor.advance(at(60)));
+    memory.apply(monitor.advance(at(60)).expect("joins"));
     assert_eq!(memory.position(1), 2, "behind the marker");
 }
 
@@ -438,7 +440,7 @@ fn garbage_and_foreign_models_do_not_hold_windows_back() {
         monitor.ingest(summarise(&plan, garbage), at(second)).expect("in order");
         monitor.at_end(&origin(1), second + 1, at(second));
     }
-    memory.apply(monitor.advance(at(60)));
+    memory.apply(monitor.advance(at(60)).expect("joins"));
     assert_eq!(memory.windows.len(), 1);
 }
 
@@ -449,7 +451,7 @@ fn a_time_at_the_edge_of_the_calendar_is_set_aside_and_the_state_stays_readable(
     let mut first = monitor(&plan, &memory, 1);
     let zero_time = format!(r#"{{"t":{},"f":{{}}}}"#, Timestamp::MIN.as_micros() / 1_000_000);
     first.ingest(summarise(&plan, batch(0, 0, &[zero_time, event(5, 1.0, "DE")])), at(0)).expect("in order");
-    memory.apply(first.advance(at(0)));
+    memory.apply(first.advance(at(0)).expect("joins"));
     assert_eq!(memory.dead, [(RejectReason::BadTimestamp, 0)]);
     monitor(&plan, &memory, 1);
 }
@@ -463,18 +465,18 @@ fn a_partition_that_is_shared_out_later_loses_nothing_until_it_is_taken_to_be_go
         let seen = batch(partition, 0, &[event(5, 1.0, "DE")]);
         before.ingest(summarise(&plan, seen), at(0)).expect("in order");
     }
-    memory.apply(before.advance(at(0)));
+    memory.apply(before.advance(at(0)).expect("joins"));
 
     // After a crash the group gives one partition to a member that is dead.
     let mut after = monitor(&plan, &memory, 1);
     let ahead = batch(0, 1, &[event(100, 1.0, "DE")]);
     after.ingest(summarise(&plan, ahead), at(1)).expect("in order");
-    memory.apply(after.advance(at(1)));
+    memory.apply(after.advance(at(1)).expect("joins"));
     assert!(!after.is_due(at(60)));
     after.assign([(origin(1), memory.position(1))]);
     let behind = batch(1, 1, &[event(6, 1.0, "DE"), event(100, 1.0, "DE")]);
     after.ingest(summarise(&plan, behind), at(50)).expect("in order");
-    memory.apply(after.advance(at(50)));
+    memory.apply(after.advance(at(50)).expect("joins"));
     assert_eq!(memory.windows.len(), 1);
     assert_eq!(memory.windows[0].rows.events, 3);
     assert!(memory.dead.is_empty());
@@ -483,7 +485,7 @@ fn a_partition_that_is_shared_out_later_loses_nothing_until_it_is_taken_to_be_go
     after.revoke(&[origin(1)]);
     let ahead = batch(0, 2, &[event(200, 1.0, "DE")]);
     after.ingest(summarise(&plan, ahead), at(51)).expect("in order");
-    memory.apply(after.advance(at(51)));
+    memory.apply(after.advance(at(51)).expect("joins"));
     assert!(!after.is_due(at(110)));
     assert!(after.is_due(at(111)), "held back for as long as emptiness takes to be believed");
 }
@@ -508,18 +510,18 @@ proptest! {
             offset += part.len();
             steps += 1;
             if steps.is_multiple_of(commit_every) || offset >= events.len() {
-                memory.apply(owner.advance(at(0)));
+                memory.apply(owner.advance(at(0)).expect("joins"));
             }
             if steps.is_multiple_of(crash_after) {
                 // Whatever was not committed is lost and read again from the committed position.
                 owner = monitor(&plan, &memory, 1);
                 offset = usize::try_from(memory.position(0)).expect("not negative");
                 if steps > 2_000 { break; }
-                if crash_after < commit_every { memory.apply(owner.advance(at(0))); break; }
+                if crash_after < commit_every { memory.apply(owner.advance(at(0)).expect("joins")); break; }
             }
         }
         prop_assume!(offset >= events.len());
-        memory.apply(owner.advance(at(0)));
+        memory.apply(owner.advance(at(0)).expect("joins"));
         prop_assert_eq!(undisturbed.results(), memory.results());
         prop_assert_eq!(&undisturbed.outbox, &memory.outbox);
         prop_assert_eq!(&undisturbed.counted, &memory.counted);
@@ -547,7 +549,7 @@ proptest! {
                 owner.ingest(summarise(&plan, raw), at(0)).expect("in order");
                 offsets[part] = end;
                 let _ = write!(log, "{part}:{end} ");
-                memory.apply(owner.advance(at(0)));
+                memory.apply(owner.advance(at(0)).expect("joins"));
             }
             memory
         };

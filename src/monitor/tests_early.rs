@@ -57,7 +57,7 @@ fn run(plan: &Arc<Plan>, parts: &[Vec<String>], mut seed: u64, restart_every: us
         part.offset = end;
         batches += 1;
         if !seed.is_multiple_of(3) {
-            memory.apply(owner.advance(at(0)));
+            memory.apply(owner.advance(at(0)).expect("joins"));
         }
         if batches.is_multiple_of(restart_every) {
             owner = monitor(plan, &memory, partitions);
@@ -66,7 +66,7 @@ fn run(plan: &Arc<Plan>, parts: &[Vec<String>], mut seed: u64, restart_every: us
             }
         }
     }
-    memory.apply(owner.advance(at(0)));
+    memory.apply(owner.advance(at(0)).expect("joins"));
     memory
 }
 
@@ -190,9 +190,9 @@ fn a_state_without_an_early_watch_is_gone_on_from() {
         state.pointer_mut("/models/credit").and_then(serde_json::Value::as_object_mut).expect("a model");
     assert!(model.remove("early").is_some());
     let restored = Restored { state: Some(state.to_string().into_bytes()), ..memory.restored.clone() };
-    let (mut owner, notes) = Monitor::restore(Arc::clone(&plan), restored).expect("a sound state");
+    let (mut owner, notes) = Monitor::restore(Arc::clone(&plan), restored, &|_| None).expect("a sound state");
     assert!(notes.is_empty(), "{notes:?}");
-    owner.advance(at(0));
+    owner.advance(at(0)).expect("joins");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn another_length_of_ticks_begins_anew_and_the_incident_can_still_resolve() {
     let mut owner = monitor(&without, &memory, 1);
     let rest = &outage(90)[22 * 60..];
     owner.ingest(summarise(&without, batch(0, 22 * 60, rest)), at(0)).expect("in order");
-    memory.apply(owner.advance(at(0)));
+    memory.apply(owner.advance(at(0)).expect("joins"));
     assert_eq!(memory.transitions.last().map(|incident| incident.status), Some(Status::Resolved));
 }
 
