@@ -79,6 +79,66 @@ fn expected_metrics_are_those_of_nannyml() {
     assert_eq!(compared, 15 * 7);
 }
 
+#[test]
+fn prior_shift_is_that_of_the_published_formulas() {
+    use driftline::performance::estimate::{ClassCell, PriorReference};
+    for case in cases("g_prior_shift") {
+        let largest = |row: &[f64]| (0..row.len()).rev().max_by(|a, b| row[*a].total_cmp(&row[*b])).expect("a class");
+        let rows = |name: &str| -> Vec<Vec<f64>> {
+            case["input"][name].as_array().expect("rows").iter().map(numbers).collect()
+        };
+        let (source, target) = (rows("source_proba"), rows("target_proba"));
+        let classes = source[0].len();
+        let mut table = vec![vec![0; classes]; classes];
+        for (row, class) in source.iter().zip(numbers(&case["input"]["source_y"])) {
+            table[largest(row)][class as usize] += 1;
+        }
+        let mut predicted = vec![0; classes];
+        target.iter().for_each(|row| predicted[largest(row)] += 1);
+        let cells: Vec<ClassCell> =
+            target.into_iter().map(|probabilities| ClassCell { probabilities, rows: 1 }).collect();
+        let shift = PriorReference::from_table(&table).expect("classes").estimate(&predicted, &cells);
+        let shift = shift.expect("shares");
+        let want = |name: &str| numbers(&case["expected"][name]);
+        let near = |name: &str, got: &[f64], absolute: f64, relative: f64| {
+            for (got, want) in got.iter().zip(want(name)) {
+                assert!((got - want).abs() <= absolute + relative * want.abs(), "{name}: {got}, want {want}");
+            }
+        };
+        near("bbse_weights_raw", shift.weights.as_deref().expect("solved"), 0.0, 1e-8);
+        near("bbse_target_prior_raw", shift.solved.as_deref().expect("solved"), 0.0, 1e-8);
+        near("em_target_prior", &shift.likeliest, 1e-8, 0.0);
+        for (interval, truth) in shift.intervals.iter().zip(numbers(&case["expected"]["true_target_prior"])) {
+            assert!(interval.low <= truth && truth <= interval.high, "{interval:?} without {truth}");
+        }
+    }
+}
+
+#[test]
+fn confidence_sequences_are_those_of_their_authors() {
+    use driftline::sequential::confidence::{empirical_bernstein, hedged, hoeffding};
+    for case in cases("h_confidence_sequences") {
+        let values = numbers(&case["input"]["x"]);
+        let [tolerance, coarse] = ["abs", "hedged_abs"].map(|name| case["tol"][name].as_f64().expect("a number"));
+        for (kind, want) in case["expected"].as_object().expect("sequences") {
+            let alpha: f64 = kind.split('_').nth(1).expect("a level").parse().expect("a number");
+            for row in want.as_array().expect("rows").iter().map(numbers) {
+                let values = &values[..=row[0] as usize];
+                let (got, tolerance) = match kind.split('_').next() {
+                    Some("empbern") => (empirical_bernstein(values, alpha).pop(), tolerance),
+                    Some("hoeffding") => (hoeffding(values, alpha).pop(), tolerance),
+                    _ => (Some(hedged(values, alpha)), coarse),
+                };
+                let got = got.expect("an interval");
+                for (got, want) in [(got.low, row[1]), (got.high, row[2])] {
+                    let apart = (got - want).abs();
+                    assert!(apart <= tolerance, "{} {kind} at {}: {got}, want {want}", case["id"], row[0]);
+                }
+            }
+        }
+    }
+}
+
 // === bins in place of rows ===
 
 /// The rows counted into bins of equal width: negatives, positives, and cells.
@@ -168,7 +228,8 @@ fn intervals_of_expected_metrics_hold_the_realised_ones() {
         let mut random = Random(11);
         let mut held: BTreeMap<String, u32> = BTreeMap::new();
         for _ in 0..runs {
-            let cbpe = reference(&random.rows(reference_rows, 0.3));
+            let (scores, positives, negatives, _) = binned(&random.rows(reference_rows, 0.3), 500);
+            let cbpe = Cbpe::from_counts(&scores, &positives, &negatives).expect("two classes");
             // The inputs have moved, what they mean has not.
             let window = random.rows(1_000, 0.6);
             let row = |row: &Scored| BinaryRow {
@@ -178,7 +239,7 @@ fn intervals_of_expected_metrics_hold_the_realised_ones() {
             };
             let rows = Binary::new(&window.iter().map(row).collect::<Vec<_>>()).expect("finite scores");
             let realised = evaluate(&Rows::Binary(rows));
-            for measured in cbpe.estimate(&cells(&window)) {
+            for measured in cbpe.estimate_binned(&binned(&window, 500).3) {
                 let interval = measured.outcome.expect("a value").interval.expect("an interval");
                 let realised = value(&realised, &measured.metric);
                 let holds = interval.low <= realised && realised <= interval.high;

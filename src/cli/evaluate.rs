@@ -1,16 +1,19 @@
 //! `driftline evaluate`: every metric of a model's predictions, from a file that also holds what came true.
 //!
-//! The file is read once, and its numbers are kept in memory: the metrics are exact. A row with a missing or
-//! unreadable cell is left out and counted.
+//! Its numbers are kept in memory: the metrics are exact. A row with a missing or unreadable cell is left out
+//! and counted. With a reference, [`estimates`] says what to expect of the file without its labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+mod estimates;
 
 use clap::ValueEnum;
 use serde_json::{Value as Json, json};
 
+use self::estimates::Estimates;
 use super::Failure;
 use super::baseline::build_failure;
 use super::text::{aligned, number, optional, plain};
@@ -66,6 +69,12 @@ pub struct Args {
     /// How many first rows to look at (ranking) [default: 1,5,10]
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
     k: Vec<usize>,
+    /// A file with labels, to estimate from what FILE will show without its own (binary, regression).
+    #[arg(long, value_name = "FILE")]
+    reference: Option<PathBuf>,
+    /// The columns to tell errors from, next to the prediction [default: all that both files have] (regression)
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    features: Vec<String>,
     /// One JSON object.
     #[arg(long)]
     json: bool,
@@ -110,7 +119,8 @@ const MISSING: Unreadable = "missing";
 
 /// Evaluates the file and prints every metric of its task.
 ///
-/// With `--json` as one object: `{"metrics","estimates","task","rows","rows_left_out","left_out"}`.
+/// With `--json` as one object: `{"metrics","estimates","task","rows","rows_left_out","left_out"}`; with a
+/// reference also `"reference"`. A file without the label's column has estimates only.
 ///
 /// # Errors
 /// [`Failure`] when columns do not fit the task or are not in the file, when the file cannot be read or is
@@ -118,20 +128,33 @@ const MISSING: Unreadable = "missing";
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     check_flags(args)?;
     let mut read = Read::default();
-    let rows = match args.task {
-        TaskName::Binary => binary(args, &mut read),
-        TaskName::Multiclass if args.scores.is_empty() => predicted_classes(args, &mut read),
-        TaskName::Multiclass => scored_classes(args, &mut read),
-        TaskName::Regression => regression(args, &mut read),
-        TaskName::Ranking => ranking(args, &mut read),
-    }?;
-    let metrics = evaluate(&rows);
+    let labelled = match (&args.reference, &args.label) {
+        (Some(_), Some(label)) => header(&args.file)?.iter().any(|name| name.as_ref() == label.as_str()),
+        _ => true,
+    };
+    let metrics = if labelled { evaluate(&read_rows(args, &mut read)?) } else { Vec::new() };
+    let mut unlabelled = Read::default();
+    let estimates = match &args.reference {
+        Some(reference) => Some(estimates::estimate(args, reference, &metrics, &mut unlabelled)?),
+        None => None,
+    };
+    let read = if labelled { read } else { unlabelled };
     let written = if args.json {
-        writeln!(out, "{}", as_json(rows.task(), &read, &metrics))
+        writeln!(out, "{}", as_json(args.task.task(), &read, &metrics, estimates.as_ref()))
     } else {
-        write_text(&read, &metrics, out)
+        write_text(&read, &metrics, estimates.as_ref(), out)
     };
     written.map_err(|error| Failure::output(&error))
+}
+
+fn read_rows(args: &Args, read: &mut Read) -> Result<Rows, Failure> {
+    match args.task {
+        TaskName::Binary => binary(args, read),
+        TaskName::Multiclass if args.scores.is_empty() => predicted_classes(args, read),
+        TaskName::Multiclass => scored_classes(args, read),
+        TaskName::Regression => regression(args, read),
+        TaskName::Ranking => ranking(args, read),
+    }
 }
 
 // === what was asked for ===
@@ -147,11 +170,13 @@ fn check_flags(args: &Args) -> Result<(), Failure> {
         ("--query", args.query.is_some()),
         ("--relevance", args.relevance.is_some()),
         ("--k", !args.k.is_empty()),
+        ("--reference", args.reference.is_some()),
+        ("--features", !args.features.is_empty()),
     ];
     let used: &[&str] = match args.task {
-        TaskName::Binary => &["--label", "--score", "--threshold", "--prediction"],
+        TaskName::Binary => &["--label", "--score", "--threshold", "--prediction", "--reference"],
         TaskName::Multiclass => &["--label", "--scores", "--prediction"],
-        TaskName::Regression => &["--label", "--prediction"],
+        TaskName::Regression => &["--label", "--prediction", "--reference", "--features"],
         TaskName::Ranking => &["--query", "--relevance", "--score", "--k"],
     };
     if let Some((flag, _)) = given.iter().find(|(flag, given)| *given && !used.contains(flag)) {
@@ -171,6 +196,12 @@ fn check_flags(args: &Args) -> Result<(), Failure> {
             return Err(Failure::operator("give --scores or --prediction, not both"));
         }
         _ => {}
+    }
+    if binary && args.reference.is_some() && args.score.is_none() {
+        return Err(Failure::operator("--reference needs --score: decisions alone do not tell what to expect"));
+    }
+    if args.reference.is_none() && !args.features.is_empty() {
+        return Err(Failure::operator("--features has no use without --reference"));
     }
     if args.threshold.is_some_and(|threshold| !threshold.is_finite()) {
         return Err(Failure::operator("--threshold must be a finite number"));
@@ -200,7 +231,7 @@ fn binary(args: &Args, read: &mut Read) -> Result<Rows, Failure> {
         [Some(label), args.score.as_deref(), args.prediction.as_deref()].into_iter().flatten().collect();
     let (has_score, has_prediction) = (args.score.is_some(), args.prediction.is_some());
     let mut rows = Vec::new();
-    scan(args, &columns, read, |cells| {
+    scan(&args.file, &columns, read, |cells| {
         let mut cells = cells.iter().copied().enumerate();
         let label = next(&mut cells, flag)?;
         let score = if has_score { Some(next(&mut cells, finite)?) } else { None };
@@ -220,7 +251,7 @@ fn predicted_classes(args: &Args, read: &mut Read) -> Result<Rows, Failure> {
     let prediction = needed(args, "--scores or --prediction", args.prediction.as_ref())?;
     let mut classes = Classes::default();
     let mut rows: Vec<(usize, usize)> = Vec::new();
-    scan(args, &[label, prediction], read, |cells| {
+    scan(&args.file, &[label, prediction], read, |cells| {
         let mut cells = cells.iter().copied().enumerate();
         let (label, prediction) = (next(&mut cells, class)?, next(&mut cells, class)?);
         rows.push((classes.place(label), classes.place(prediction)));
@@ -246,7 +277,7 @@ fn scored_classes(args: &Args, read: &mut Read) -> Result<Rows, Failure> {
     let mut classes = Classes::default();
     let (mut labels, mut scores) = (Vec::new(), Vec::new());
     let mut too_many = false;
-    scan(args, &columns, read, |cells| {
+    scan(&args.file, &columns, read, |cells| {
         let mut cells = cells.iter().copied().enumerate();
         let label = next(&mut cells, class)?;
         let row = cells.by_ref().map(|cell| read_cell(cell, finite)).collect::<Result<Vec<f64>, _>>()?;
@@ -298,7 +329,7 @@ fn regression(args: &Args, read: &mut Read) -> Result<Rows, Failure> {
     let label = needed(args, "--label", args.label.as_ref())?;
     let prediction = needed(args, "--prediction", args.prediction.as_ref())?;
     let mut rows = Vec::new();
-    scan(args, &[label, prediction], read, |cells| {
+    scan(&args.file, &[label, prediction], read, |cells| {
         let mut cells = cells.iter().copied().enumerate();
         let (truth, prediction) = (next(&mut cells, finite)?, next(&mut cells, finite)?);
         rows.push(RegressionRow { truth, prediction });
@@ -316,7 +347,7 @@ fn ranking(args: &Args, read: &mut Read) -> Result<Rows, Failure> {
         given => given.iter().copied().collect(),
     };
     let mut rows = Vec::new();
-    scan(args, &[query, relevance, score], read, |cells| {
+    scan(&args.file, &[query, relevance, score], read, |cells| {
         let mut cells = cells.iter().copied().enumerate();
         let query = next(&mut cells, class)?;
         let relevance = next(&mut cells, |cell| match finite(cell)? {
@@ -367,15 +398,15 @@ type Rejected = (usize, Unreadable);
 
 /// Reads the columns row by row; a row that `take` refuses is counted as left out.
 fn scan(
-    args: &Args,
+    file: &Path,
     columns: &[&str],
     read: &mut Read,
     mut take: impl FnMut(&[Cell<'_>]) -> Result<(), Rejected>,
 ) -> Result<(), Failure> {
     let failed = |error| build_failure(&BuildError::from(error));
-    let table = TableFile::open(&args.file).map_err(failed)?;
+    let table = TableFile::open(file).map_err(failed)?;
     if let Some(header) = table.header() {
-        require(args, columns, &header)?;
+        require(file, columns, &header)?;
     }
     let wanted = |name: &str| columns.contains(&name);
     // The columns of JSON lines are known at their end only.
@@ -396,18 +427,33 @@ fn scan(
         }
         read.rows += chunk.rows as u64;
         if read.rows > ROWS_MAX {
-            let path = args.file.display();
+            let path = file.display();
             return Err(Failure::operator(format!(
                 "{path} has more than {ROWS_MAX} rows, more than are kept in memory; take a part of them"
             )));
         }
         last_header = Some(chunk.header);
     }
-    last_header.map_or(Ok(()), |header| require(args, columns, &header))
+    last_header.map_or(Ok(()), |header| require(file, columns, &header))
+}
+
+/// The names of a file's columns.
+fn header(file: &Path) -> Result<Vec<Arc<str>>, Failure> {
+    let failed = |error| build_failure(&BuildError::from(error));
+    let table = TableFile::open(file).map_err(failed)?;
+    if let Some(header) = table.header() {
+        return Ok(header.to_vec());
+    }
+    // The columns of JSON lines are known at their end only.
+    let mut last = Vec::new();
+    for chunk in table.scan(&|_| false).map_err(failed)? {
+        last = chunk.map_err(failed)?.header.to_vec();
+    }
+    Ok(last)
 }
 
 /// Refuses columns that the file does not have.
-fn require(args: &Args, columns: &[&str], header: &[Arc<str>]) -> Result<(), Failure> {
+fn require(file: &Path, columns: &[&str], header: &[Arc<str>]) -> Result<(), Failure> {
     let Some(lacking) = columns.iter().find(|column| !header.iter().any(|name| name.as_ref() == **column))
     else {
         return Ok(());
@@ -415,7 +461,7 @@ fn require(args: &Args, columns: &[&str], header: &[Arc<str>]) -> Result<(), Fai
     let near = header.iter().map(|name| (strsim::jaro_winkler(lacking, name), name));
     let best = near.filter(|(likeness, _)| *likeness > 0.75).max_by(|a, b| a.0.total_cmp(&b.0));
     let hint = best.map(|(_, name)| format!("; did you mean `{}`?", plain(name))).unwrap_or_default();
-    Err(Failure::operator(format!("{} has no column `{lacking}`{hint}", args.file.display())))
+    Err(Failure::operator(format!("{} has no column `{lacking}`{hint}", file.display())))
 }
 
 /// Reads the next cell.
@@ -488,20 +534,26 @@ fn class(cell: Cell<'_>) -> Result<String, Unreadable> {
 
 // === for programs ===
 
-fn as_json(task: Task, read: &Read, metrics: &[Measured]) -> Json {
-    let left_out = read
-        .left_out
-        .iter()
-        .map(|((column, reason), rows)| json!({ "column": column, "reason": reason, "rows": rows }));
-    json!({
+fn as_json(task: Task, read: &Read, metrics: &[Measured], estimates: Option<&Estimates>) -> Json {
+    let mut object = json!({
         "task": task.name(),
         "rows": read.rows,
         "rows_left_out": read.left_out.values().sum::<u64>(),
-        "left_out": left_out.collect::<Vec<_>>(),
+        "left_out": left_out_as_json(read),
         "metrics": metrics.iter().map(metric_as_json).collect::<Vec<_>>(),
-        // Estimates without labels need a reference.
-        "estimates": [],
-    })
+        "estimates": estimates.map(Estimates::as_json).unwrap_or_default(),
+    });
+    if let Some((estimates, object)) = estimates.zip(object.as_object_mut()) {
+        object.insert("reference".to_owned(), estimates.reference_as_json());
+    }
+    object
+}
+
+fn left_out_as_json(read: &Read) -> Vec<Json> {
+    let one = |((column, reason), rows): (&(String, &str), &u64)| {
+        json!({ "column": column, "reason": reason, "rows": rows })
+    };
+    read.left_out.iter().map(one).collect()
 }
 
 fn metric_as_json(measured: &Measured) -> Json {
@@ -531,17 +583,24 @@ fn metric_as_json(measured: &Measured) -> Json {
 
 // === for people ===
 
-fn write_text(read: &Read, metrics: &[Measured], out: &mut dyn Write) -> io::Result<()> {
-    let head = ["metric", "value", "low", "high", "n", "remark"];
-    let mut table = vec![head.map(str::to_owned).to_vec()];
-    table.extend(metrics.iter().map(metric_as_row));
-    out.write_all(aligned(&table, &[false, true, true, true, true]).as_bytes())?;
-    writeln!(out, "low and high are the 95 % interval")?;
+fn write_text(
+    read: &Read,
+    metrics: &[Measured],
+    estimates: Option<&Estimates>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    if !metrics.is_empty() {
+        let head = ["metric", "value", "low", "high", "n", "remark"];
+        let mut table = vec![head.map(str::to_owned).to_vec()];
+        table.extend(metrics.iter().map(metric_as_row));
+        out.write_all(aligned(&table, &[false, true, true, true, true]).as_bytes())?;
+        writeln!(out, "low and high are the 95 % interval")?;
+    }
     for ((column, reason), rows) in &read.left_out {
         let all = read.rows;
         writeln!(out, "note: {rows} of {all} rows are left out: `{}` is {reason}", plain(column))?;
     }
-    Ok(())
+    estimates.map_or(Ok(()), |estimates| estimates.write_text(!metrics.is_empty(), out))
 }
 
 fn metric_as_row(measured: &Measured) -> Vec<String> {

@@ -10,6 +10,7 @@
 //! `tests/golden/`.
 
 mod adwin;
+pub mod confidence;
 mod cusum;
 mod ddm;
 mod e_cusum;

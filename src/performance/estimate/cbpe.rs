@@ -11,12 +11,14 @@
 //! Intervals are for the metric that the labels will give. Of two parts: the labels of the window are
 //! chance, Σ g²·p(1 − p) over its rows, g being the metric's slope in p; and the calibration comes from a
 //! finite reference, Σ (Σ g)²·q(1 − q)/n over the blocks of the isotonic curve, q and n being a block's share
-//! of positives and rows. Both by the delta method.
+//! of positives and rows; both by the delta method. A curve also follows the chance of its own rows, which
+//! makes scores look sharper than they are: what it gains by that is learned from random halves of the
+//! reference, and moves the interval, not the value.
 //!
 //! Source: Białek, Kuberski, Perrakis and Bifet 2024, "Estimating model performance under covariate shift
 //! without labels", arXiv:2401.08348.
 
-use super::super::interval;
+use super::super::interval::{self, Interval};
 use super::super::{Measured, MetricValue, NotComputable};
 use super::isotonic::{Isotonic, Point};
 use super::random::Random;
@@ -33,7 +35,10 @@ const BINS: usize = 10;
 /// Scores that order the reference better than this are left as they are.
 const AREA_MAX: f64 = 0.999;
 
-/// Where the shuffles of the folds start.
+/// Times that the reference is split in two, to learn what the curve owes to its own rows.
+const SPLITS: usize = 10;
+
+/// Where the random splits start.
 const SEED: u64 = 42;
 
 /// Probabilities are kept this far from 0 and 1 in a logarithm.
@@ -52,6 +57,8 @@ pub struct Cell {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cbpe {
     curve: Isotonic,
+    /// The curves of random halves of the reference, two and two of one split.
+    halves: Vec<[Isotonic; 2]>,
     calibrates: bool,
     rows: u64,
 }
@@ -101,7 +108,8 @@ impl Cbpe {
             return Err(NotComputable::InsufficientData { n: fewest, needed: CLASS_ROWS_MIN });
         }
         let calibrates = area(&points) <= AREA_MAX && calibration_helps(&points);
-        Ok(Self { curve: Isotonic::fit(points), calibrates, rows: positives + negatives })
+        let halves = if calibrates { halves(&points) } else { Vec::new() };
+        Ok(Self { curve: Isotonic::fit(points), halves, calibrates, rows: positives + negatives })
     }
 
     /// Whether scores are calibrated; otherwise they are taken as probabilities as they are.
@@ -126,7 +134,8 @@ impl Cbpe {
     }
 
     /// The same from the bins of a histogram, with a `bound`: by how much a metric moves when every bin has
-    /// the probability of the bin below or above it, and for the area also Σ P·N over twice the product of
+    /// the probability of the bin below or above it, plus by how much when every bin has a score half way to
+    /// theirs, and for the area also Σ P·N over twice the product of
     /// all P and N, which is all that the order inside of bins can change.
     pub fn estimate_binned(&self, cells: &[Cell]) -> Vec<Measured> {
         self.expect(cells, true)
@@ -143,11 +152,13 @@ impl Cbpe {
             ),
             _ => None,
         };
-        let beside = if binned && refused.is_none() { window.beside() } else { Vec::new() };
+        let beside = if binned && refused.is_none() { window.beside() } else { [Vec::new(), Vec::new()] };
+        let with = |curve: &Isotonic| Window::new(cells, |cell| curve.probability(cell.score));
+        let halves: Vec<[Window; 2]> = self.halves.iter().map(|halves| halves.each_ref().map(with)).collect();
         let measure = |expectation: &Expectation| {
             let outcome = match &refused {
                 Some(reason) => Err(reason.clone()),
-                None => self.value(expectation, &window, &beside),
+                None => self.value(expectation, &window, &halves, &beside),
             };
             Measured { metric: expectation.metric.to_owned(), about: expectation.about, n, outcome }
         };
@@ -158,21 +169,32 @@ impl Cbpe {
         &self,
         expectation: &Expectation,
         window: &Window,
-        beside: &[Window],
+        halves: &[[Window; 2]],
+        beside: &[Vec<Window>; 2],
     ) -> Result<MetricValue, NotComputable> {
         let Slope { value, slopes } = (expectation.of)(window)?;
-        let variance = self.variance(window, &slopes);
+        let [of_labels, of_curve] = self.variances(window, &slopes);
         let value_of = |other: &Window| (expectation.of)(other).map_or(value, |slope| slope.value);
-        let mut bound = beside.iter().map(|other| (value_of(other) - value).abs()).fold(0.0, f64::max);
-        if expectation.ordered && !beside.is_empty() {
+        let farthest = |others: &Vec<Window>| {
+            others.iter().map(|other| (value_of(other) - value).abs()).fold(0.0, f64::max)
+        };
+        let mut bound: f64 = beside.iter().map(farthest).sum();
+        if expectation.ordered && beside.iter().any(|others| !others.is_empty()) {
             bound += window.order_inside();
         }
-        let interval = interval::normal(value, variance, expectation.range);
+        let halves = halves.iter().map(|halves| halves.each_ref().map(value_of));
+        let (optimism, of_halves) = optimism(value, halves);
+        let variance = of_labels + of_curve.max(of_halves);
+        let interval = interval::normal(value - optimism, variance, expectation.range);
+        let interval = interval.map(|interval| Interval {
+            low: interval.low.min(value),
+            high: interval.high.max(value),
+        });
         Ok(MetricValue { bound, ..MetricValue::new(value, interval) })
     }
 
-    /// Variance of the difference of a metric to its estimate; see the module.
-    fn variance(&self, window: &Window, slopes: &[[f64; 2]]) -> f64 {
+    /// Variance of a metric by the chance of the labels, and by that of the curve; see the module.
+    fn variances(&self, window: &Window, slopes: &[[f64; 2]]) -> [f64; 2] {
         let mut of_labels = 0.0;
         let mut of_blocks = vec![0.0; self.curve.blocks().len()];
         for (cell, slopes) in window.cells.iter().zip(slopes) {
@@ -189,8 +211,47 @@ impl Cbpe {
             }
         }
         let blocks = self.curve.blocks().iter().zip(&of_blocks);
-        of_labels + blocks.map(|(block, sum)| sum * sum * block.variance()).sum::<f64>()
+        [of_labels, blocks.map(|(block, sum)| sum * sum * block.variance()).sum::<f64>()]
     }
+}
+
+/// By how much a metric is too good for the curve having been fitted to chance, and the variance of the
+/// metric by that chance, from its values with the curves of halves.
+///
+/// The error of an isotonic curve shrinks as n^(−2/3), so halves have 2^(2/3) times that of the whole; and the
+/// difference of two halves has four times its variance.
+fn optimism(value: f64, halves: impl ExactSizeIterator<Item = [f64; 2]>) -> (f64, f64) {
+    let splits = halves.len() as f64;
+    if splits == 0.0 {
+        return (0.0, 0.0);
+    }
+    let (mut excess, mut squares) = (0.0, 0.0);
+    for [one, other] in halves {
+        excess += (f64::midpoint(one, other) - value) / splits;
+        squares += (one - other) * (one - other) / splits;
+    }
+    (excess / (4.0_f64.cbrt() - 1.0), squares / 4.0)
+}
+
+/// The curves of random halves: each row goes to either with equal chance.
+fn halves(points: &[Point]) -> Vec<[Isotonic; 2]> {
+    let mut random = Random::new(SEED);
+    let mut split = || {
+        let half = |point: &Point| Point {
+            positives: random.half(point.positives),
+            negatives: random.half(point.negatives),
+            ..*point
+        };
+        let one: Vec<Point> = points.iter().map(half).collect();
+        let rest = points.iter().zip(&one).map(|(all, one)| Point {
+            positives: all.positives - one.positives,
+            negatives: all.negatives - one.negatives,
+            ..*all
+        });
+        let other = Isotonic::fit(rest);
+        [Isotonic::fit(one), other]
+    };
+    (0..SPLITS).map(|_| split()).collect()
 }
 
 /// Area under the ROC curve of points in ascending order.
@@ -316,16 +377,23 @@ impl Window {
         Self { cells, table }
     }
 
-    /// The same rows with the probabilities of the next lower and the next higher cell.
-    fn beside(&self) -> Vec<Self> {
-        let moved = |by: &dyn Fn(usize) -> usize| {
-            let cell = |(place, cell): (usize, &Weighed)| Weighed {
-                probability: self.cells.get(by(place)).unwrap_or(cell).probability,
-                ..Weighed { score: cell.score, rows: cell.rows, probability: 0.0 }
+    /// The same rows with the probabilities of the next lower and the next higher cell, and with scores half
+    /// way to theirs.
+    fn beside(&self) -> [Vec<Self>; 2] {
+        let moved = |lower: bool, of_score: bool| {
+            let cell = |(place, cell): (usize, &Weighed)| {
+                let other = if lower { place + 1 } else { place.saturating_sub(1) };
+                let other = self.cells.get(other).unwrap_or(cell);
+                let (score, probability) = if of_score {
+                    (f64::midpoint(cell.score, other.score), cell.probability)
+                } else {
+                    (cell.score, other.probability)
+                };
+                Weighed { score, probability, rows: cell.rows }
             };
             Self::of(self.cells.iter().enumerate().map(cell).collect())
         };
-        vec![moved(&|place| place + 1), moved(&|place| place.saturating_sub(1))]
+        [false, true].map(|of_score| vec![moved(true, of_score), moved(false, of_score)])
     }
 
     fn n(&self) -> f64 {

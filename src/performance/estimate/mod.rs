@@ -10,11 +10,15 @@
 //! To add an estimator: one file, one line in [`ESTIMATORS`], and its values in `tests/golden/`.
 
 mod cbpe;
+mod dle;
 mod isotonic;
+mod prior;
 mod random;
 
 pub use cbpe::{CLASS_ROWS_MIN, Cbpe, Cell, EXPECTATIONS, Expectation};
+pub use dle::{DLE_ROWS_MIN, Dle, FEATURES_MAX, Strata, Stratum};
 pub use isotonic::{Isotonic, Point};
+pub use prior::{ClassCell, PRIOR_CLASSES_MAX, PriorReference, PriorShift};
 
 use super::Task;
 
@@ -31,12 +35,26 @@ pub struct Estimator {
 }
 
 /// Every estimator.
-pub static ESTIMATORS: &[Estimator] = &[Estimator {
-    name: "cbpe",
-    about: "the metrics that calibrated scores lead to expect",
-    assumes: "the chance of a positive at a given score is what it was in the reference (no concept change)",
-    tasks: &[Task::Binary],
-}];
+pub static ESTIMATORS: &[Estimator] = &[
+    Estimator {
+        name: "cbpe",
+        about: "the metrics that calibrated scores lead to expect",
+        assumes: "the chance of a positive at a given score is what it was in the reference (no concept change)",
+        tasks: &[Task::Binary],
+    },
+    Estimator {
+        name: "dle",
+        about: "the error that the features of a row lead to expect",
+        assumes: "rows of equal features have the errors that they had in the reference (no concept change)",
+        tasks: &[Task::Regression],
+    },
+    Estimator {
+        name: "prior_shift",
+        about: "how common each class has become",
+        assumes: "rows of a class look as they did in the reference; only how common the classes are has changed",
+        tasks: &[Task::Binary, Task::Multiclass],
+    },
+];
 
 impl Estimator {
     /// The estimator of this name.

@@ -28,6 +28,12 @@ impl Random {
         usize::try_from((u128::from(self.next()) * n as u128) >> 64).unwrap_or(0)
     }
 
+    /// How many of `n` fall on one side of a fair coin.
+    pub(super) fn half(&mut self, n: u64) -> u64 {
+        let whole: u64 = (0..n / 64).map(|_| u64::from(self.next().count_ones())).sum();
+        whole + u64::from((self.next() & ((1 << (n % 64)) - 1)).count_ones())
+    }
+
     /// Standard normal (Box and Muller 1958).
     pub(super) fn normal(&mut self) -> f64 {
         let radius = (-2.0 * self.uniform().ln()).sqrt();
