@@ -215,6 +215,26 @@ impl Cbpe {
     }
 }
 
+impl Cbpe {
+    /// Variance of a sum over rows of slope times probability, by the chance of the curve: `slopes` are sums
+    /// of slopes by score.
+    pub(super) fn variance_of_curve(&self, slopes: &[(f64, f64)]) -> f64 {
+        if !self.calibrates {
+            return 0.0;
+        }
+        let mut of_blocks = vec![0.0; self.curve.blocks().len()];
+        for (score, slope) in slopes {
+            for (place, weight) in self.curve.mix(*score) {
+                if let Some(of_block) = of_blocks.get_mut(place) {
+                    *of_block += weight * slope;
+                }
+            }
+        }
+        let blocks = self.curve.blocks().iter().zip(&of_blocks);
+        blocks.map(|(block, sum)| sum * sum * block.variance()).sum()
+    }
+}
+
 /// By how much a metric is too good for the curve having been fitted to chance, and the variance of the
 /// metric by that chance, from its values with the curves of halves.
 ///

@@ -10,12 +10,14 @@
 //! To add an estimator: one file, one line in [`ESTIMATORS`], and its values in `tests/golden/`.
 
 mod cbpe;
+mod cost;
 mod dle;
 mod isotonic;
 mod prior;
 mod random;
 
 pub use cbpe::{CLASS_ROWS_MIN, Cbpe, Cell, EXPECTATIONS, Expectation};
+pub use cost::CostCell;
 pub use dle::{DLE_ROWS_MIN, Dle, FEATURES_MAX, Strata, Stratum};
 pub use isotonic::{Isotonic, Point};
 pub use prior::{ClassCell, PRIOR_CLASSES_MAX, PriorReference, PriorShift};
