@@ -191,7 +191,8 @@ impl CostMatrix {
             return Ok(());
         }
         Err(NotComputable::not_applicable(format!(
-            "the cost matrix is of {classes} classes and needs {} counts by truth and decision; there are {cells}",
+            "the cost matrix is of {classes} classes and needs {} counts by truth and decision; there are \
+             {cells}",
             classes * classes
         )))
     }
