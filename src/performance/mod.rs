@@ -2,6 +2,9 @@
 //! was predicted and what came true.
 //!
 //! Place in the flow: `driftline evaluate` reads a file into [`Rows`] and shows what [`evaluate`] gives.
+//! Beside them stands what is made of counts and sums that merge: [`delay`] corrects numbers for labels that
+//! have not come, [`value`] says what decay costs, [`split`] whether the data or the world changed, and
+//! [`diagnosis`] what is behind an incident.
 //! Pure. Rows are taken to be independent of one another, except for ranking, where queries are.
 //!
 //! Invariant: a metric gives finite numbers or says why it cannot ([`NotComputable`]); never NaN, never a

@@ -38,6 +38,5 @@ impl Random {
 /// Fails unless a simulated share of intervals that hold the truth is what 95 % intervals should have.
 pub(super) fn assert_covers(held: u32, runs: u32) {
     let share = f64::from(held) / f64::from(runs);
-    println!("coverage {share}");
     assert!((0.93..=0.97).contains(&share), "{held} of {runs} intervals hold the truth");
 }

@@ -191,7 +191,8 @@ impl CostMatrix {
             return Ok(());
         }
         Err(NotComputable::not_applicable(format!(
-            "the cost matrix is of {classes} classes and needs {} counts by truth and decision; there are {cells}",
+            "the cost matrix is of {classes} classes and needs {} counts by truth and decision; there are \
+             {cells}",
             classes * classes
         )))
     }
@@ -489,7 +490,7 @@ pub fn money(value: f64, currency: &str) -> String {
     }
     let size = value.abs();
     let decimals = match size {
-        size if size >= 99.995 || size < 1e-9 => 0,
+        size if !(1e-9..99.995).contains(&size) => 0,
         size if size >= 0.1 => 2,
         // Between -9 and -2, so one more than the place of the first digit that counts.
         size => (1.0 - size.log10().floor()) as usize,

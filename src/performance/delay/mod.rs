@@ -18,10 +18,11 @@
 //!   (Generalised Cochran-Mantel-Haenszel, each outcome against the others: Landis, Heyman and Koch 1978,
 //!   doi:10.2307/1402373.) By outcome when its p-value is below [`DEPENDENCE_LEVEL`].
 //!
-//! Delays are taken to be as they were in the cohorts; within a bucket labels come at an even rate among those
-//! still to come. A row that is never labelled cannot be told from one whose label is late, and its outcome
-//! cannot be known from any data here: weights by stratum take it to be like the labelled ones of its stratum,
-//! weights by outcome leave it out.
+//! Delays are taken to be as they were in the cohorts, and by outcome none to be longer than the longest that
+//! enough old cohorts show: [`DelaySummary::follow_up`] should be near the longest delay there is. Within a
+//! bucket labels come at an even rate among those still to come. A row that is never labelled cannot be told
+//! from one whose label is late, and its outcome cannot be known from any data here: weights by stratum take
+//! it to be like the labelled ones of its stratum, weights by outcome leave it out.
 //!
 //! Invariant: weights are finite and at least 1, and a share never exceeds 1.
 
@@ -145,9 +146,9 @@ pub struct DelaySummary {
     /// P-value of delay and outcome having nothing to do with one another; none when there were too few
     /// labels in mature cohorts to test it, or one outcome only.
     pub dependence: Option<f64>,
-    /// The longest delay that cohorts show.
+    /// The longest delay that cohorts show; by outcome, that enough labels in old cohorts show.
     pub follow_up: Span,
-    /// Share of all predictions that have their label by then, 0 to 1.
+    /// Share of all predictions that have their label at the oldest age seen, 0 to 1.
     pub coverage: Option<f64>,
     /// Delay by which half of these labels have come, as the upper end of a bucket.
     pub median_delay: Option<Span>,
@@ -198,10 +199,14 @@ impl Delays {
         let (outcomes, all_outcomes) = by_outcome(cohorts, buckets);
         let dependence = dependence::p_value(&mature(cohorts, buckets));
         let depends = dependence.is_some_and(|p| p < DEPENDENCE_LEVEL);
-        let whole = cohorts.iter().map(|cohort| buckets.whole(cohort.age)).max().unwrap_or(0);
+        let method = if depends && all_outcomes.is_some() { Method::Outcome } else { Method::Stratum };
+        let whole = match method {
+            Method::Stratum => cohorts.iter().map(|cohort| buckets.whole(cohort.age)).max().unwrap_or(0),
+            Method::Outcome => reach(cohorts, buckets),
+        };
         let coverage = all_strata.last();
         let summary = DelaySummary {
-            method: if depends && all_outcomes.is_some() { Method::Outcome } else { Method::Stratum },
+            method,
             dependence,
             follow_up: whole.checked_sub(1).map_or(Span::ZERO, |bucket| buckets.upper(bucket)),
             coverage,

@@ -164,7 +164,6 @@ fn a_rate_with_outcome_specific_delays_is_corrected() {
         let seen = groups.iter().map(|group| group.loss).sum::<f64>() / rows as f64;
         assert!((seen - naive).abs() < 0.002, "naive {seen}");
         let corrected = learnt.corrected_mean(&groups, SHARE).expect("a mean");
-        println!("naive {seen:.4}, corrected {:.4}", corrected.value);
         assert!((corrected.value - 0.05).abs() < 0.0015, "{corrected:?}");
         let interval = corrected.interval.expect("an interval");
         assert!(interval.low < 0.05 && 0.05 < interval.high && corrected.is_publishable);
@@ -224,7 +223,7 @@ fn coverage(natures: &[Nature], rows: u64, want: Method) -> [u32; 3] {
     let calm = [Nature { rate: 0.04, ..PLAIN }];
     let mut held = [0; 3];
     let mut chosen = 0;
-    let mut random = Random(2_024);
+    let mut random = Random(1);
     for _ in 0..RUNS {
         let learnt = Delays::fit(&history(&mut random, natures, 1_500), &year());
         chosen += u32::from(learnt.summary().method == want);
@@ -234,7 +233,7 @@ fn coverage(natures: &[Nature], rows: u64, want: Method) -> [u32; 3] {
         };
         let rates = corrected(|outcome, _| outcome as f64);
         let costs = corrected(|outcome, decision| matrix().cost(outcome, decision).unwrap_or(0.0));
-        let old = draw(&mut random, &calm, 10_000, 5_000);
+        let old = draw(&mut random, &calm, 10_000, 20_000);
         let counts: Vec<u64> = old.cells.iter().flatten().flatten().copied().collect();
         let reference = matrix().mean_of_counts(&counts).expect("a mean");
         let loss = loss_per_day(&costs.mean(), &reference, 50.0).expect("a loss");
@@ -249,7 +248,7 @@ fn coverage(natures: &[Nature], rows: u64, want: Method) -> [u32; 3] {
     held
 }
 
-const RUNS: u32 = 600;
+const RUNS: u32 = 500;
 
 #[test]
 fn intervals_corrected_by_outcome_hold_the_truth() {
