@@ -40,8 +40,8 @@ impl Estimate {
         let (n, sum) = values.clone().fold((0_u64, 0.0), |(n, sum), value| (n + 1, sum + value));
         let mean = sum / n as f64;
         let squares: f64 = values.map(|value| (value - mean) * (value - mean)).sum();
-        // Equal numbers may be some ulps away from their mean.
-        let rounding = 4.0 * f64::EPSILON * mean;
+        // Numbers that ought to be equal are some ulps away from their mean.
+        let rounding = 64.0 * f64::EPSILON * mean;
         let squares = if squares <= n as f64 * rounding * rounding { 0.0 } else { squares };
         Self { value: mean, variance: squares / (n.max(2) - 1) as f64 / n as f64 }
     }

@@ -217,6 +217,20 @@ fn intervals_from_counts_are_those_from_rows() {
     assert!(compared > 150, "{compared} intervals");
 }
 
+#[test]
+fn the_interval_of_an_area_over_classes_is_not_narrower_than_that_of_the_rows() {
+    for case in cases("multiclass") {
+        let scores = class_scores(&case);
+        let of_counts = measured(&class_shape(scores[0].len()), class_cases(&case));
+        let of_rows = evaluate(&multiclass_rows(&case, &scores));
+        let [counts, rows] = [of_counts, of_rows].map(|measured| {
+            metric(&measured, "auc_ovr_macro").outcome.clone().expect("an area").standard_error
+        });
+        let ratio = counts.expect("an error") / rows.expect("an error");
+        assert!((0.98..2.5).contains(&ratio), "{}: {ratio}", case["id"]);
+    }
+}
+
 // === coverage ===
 
 /// Scores are uniform and calibrated, as in `intervals_of_two_classes_cover_the_truth`.

@@ -137,7 +137,7 @@ impl Outcomes {
             labels: 0,
             counts: vec![Weighed::default(); groups.counts.len()],
             sums: vec![Weighed::default(); groups.sums.len()],
-            ranked: shape.empty(),
+            ranked: OutcomeShape::Ranking.empty(),
             weighted: false,
             groups,
         }
@@ -173,7 +173,7 @@ impl Outcomes {
             *cell += Weighed::of(Sum::decode(*sum), of(group));
         }
         if self.shape.task() == Task::Ranking {
-            // One shape has one layout, so this cannot fail; a summary of another one would add no queries.
+            // One shape has one layout, so this cannot fail; a summary of another shape adds nothing.
             let _ = self.ranked.merge(summary);
         }
     }
