@@ -1,4 +1,5 @@
 //! The metrics: their values against other people's, the coverage of their intervals, and the command.
+//! Those from counts are in `performance/counts.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -11,6 +12,9 @@ use driftline::performance::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
+
+#[path = "performance/counts.rs"]
+mod counts;
 
 // === values of other software ===
 
@@ -82,7 +86,7 @@ fn golden_name(metric: &str, kind: &str) -> String {
     }
 }
 
-/// Compares every metric that both have, and gives how many there were.
+/// Compares every metric that both have, within its own bound, and gives how many there were.
 fn compare(case: &Value, kind: &str, measured: &[Measured], differ: &[&str]) -> usize {
     let (relative, absolute) =
         (case["tol"]["rel"].as_f64().expect("a tolerance"), case["tol"]["abs"].as_f64().unwrap_or(0.0));
@@ -93,7 +97,8 @@ fn compare(case: &Value, kind: &str, measured: &[Measured], differ: &[&str]) -> 
         match (expected.as_f64(), outcome) {
             (Some(want), Ok(got)) => {
                 let apart = (got.value - want).abs();
-                assert!(apart <= absolute + relative * want.abs(), "{place}: {} is not {want}", got.value);
+                let tolerance = absolute + relative * want.abs() + got.bound;
+                assert!(apart <= tolerance, "{place}: {} ± {} is not {want}", got.value, got.bound);
                 assert!(!differ.contains(&metric.as_str()), "{place} does not differ");
                 compared += 1;
             }
@@ -197,10 +202,14 @@ impl Numbers {
 }
 
 /// Share of the draws whose interval holds the true value, by metric.
-fn coverage(draws: u32, truths: &[(&str, f64)], mut draw: impl FnMut() -> Rows) -> BTreeMap<String, f64> {
+fn coverage(
+    draws: u32,
+    truths: &[(&str, f64)],
+    mut draw: impl FnMut() -> Vec<Measured>,
+) -> BTreeMap<String, f64> {
     let mut held: BTreeMap<String, u32> = BTreeMap::new();
     for _ in 0..draws {
-        let measured = evaluate(&draw());
+        let measured = draw();
         for (name, truth) in truths {
             let value = metric(&measured, name).outcome.clone().expect("a value");
             let interval = value.interval.expect("an interval");
@@ -246,7 +255,7 @@ fn intervals_of_two_classes_cover_the_truth() {
             BinaryRow { label: numbers.uniform() < score, prediction: score >= 0.5, score: Some(score) }
         };
         let rows: Vec<BinaryRow> = (0..450).map(|_| row()).collect();
-        Rows::Binary(Binary::new(&rows).expect("finite scores"))
+        evaluate(&Rows::Binary(Binary::new(&rows).expect("finite scores")))
     });
     assert_covers(&coverage, draws);
 }
@@ -270,7 +279,8 @@ fn intervals_of_numbers_cover_the_truth() {
             let error = if numbers.uniform() < 0.5 { size } else { -size };
             RegressionRow { truth, prediction: truth + error }
         };
-        Rows::Regression(Regression::new((0..400).map(|_| row()).collect()).expect("finite numbers"))
+        let rows = Regression::new((0..400).map(|_| row()).collect()).expect("finite numbers");
+        evaluate(&Rows::Regression(rows))
     });
     assert_covers(&coverage, draws);
 }

@@ -2,10 +2,12 @@
 //!
 //! Intervals: Wilson for shares; for the others the delta method on multinomial counts. With p the table as
 //! shares and g the value's derivatives by them, the variance is (Σ p·g² − (Σ p·g)²)/n (Bishop, Fienberg and
-//! Holland 1975, "Discrete Multivariate Analysis", 14.6). In what follows t and q are the shares of the
-//! true and of the predicted classes: the sums of the table's rows and columns.
+//! Holland 1975, "Discrete Multivariate Analysis", 14.6). Of weighted rows it is the sum of the squares of
+//! w·(g − Σ p·g) over (Σ w)², which is the same where every weight is 1. In what follows t and q are the
+//! shares of the true and of the predicted classes: the sums of the table's rows and columns.
 
-use super::interval::{self, Interval};
+use super::interval::{self, Estimate};
+use super::weighed::{ROUNDING, Weighed};
 use super::{MetricValue, NotComputable};
 
 /// A square table of counts; rows are the true classes, columns the predicted ones.
@@ -13,7 +15,8 @@ use super::{MetricValue, NotComputable};
 pub(super) struct Confusion {
     classes: usize,
     /// Row by row.
-    counts: Vec<u64>,
+    cells: Vec<Weighed>,
+    all: Weighed,
     n: u64,
 }
 
@@ -28,20 +31,30 @@ struct Shares {
 impl Confusion {
     /// Counts pairs of a true and a predicted class; a pair beyond `classes` is not counted.
     pub(super) fn count(classes: usize, pairs: impl Iterator<Item = (usize, usize)>) -> Self {
-        let mut counts = vec![0; classes.saturating_mul(classes)];
-        let mut n = 0;
+        let mut counts = vec![0_u64; classes.saturating_mul(classes)];
         for (truth, predicted) in pairs.filter(|(truth, predicted)| truth.max(predicted) < &classes) {
             if let Some(count) = counts.get_mut(truth * classes + predicted) {
                 *count += 1;
-                n += 1;
             }
         }
-        Self { classes, counts, n }
+        let n = counts.iter().sum();
+        Self::new(classes, counts.into_iter().map(Weighed::rows).collect(), n)
+    }
+
+    /// A table whose cells, row by row, hold `n` rows.
+    pub(super) fn new(classes: usize, cells: Vec<Weighed>, n: u64) -> Self {
+        let all = cells.iter().copied().sum();
+        Self { classes, cells, all, n }
     }
 
     /// Rows of true class `truth` predicted as `predicted`.
-    pub(super) fn at(&self, truth: usize, predicted: usize) -> u64 {
-        self.counts.get(truth * self.classes + predicted).copied().unwrap_or(0)
+    pub(super) fn cell(&self, truth: usize, predicted: usize) -> Weighed {
+        self.cells.get(truth * self.classes + predicted).copied().unwrap_or_default()
+    }
+
+    /// Their weight, which is their number where every row weighs 1.
+    pub(super) fn at(&self, truth: usize, predicted: usize) -> f64 {
+        self.cell(truth, predicted).once
     }
 
     /// Counted rows.
@@ -49,23 +62,45 @@ impl Confusion {
         self.n
     }
 
-    /// Rows of a true class.
-    pub(super) fn of_truth(&self, class: usize) -> u64 {
+    /// Weight of the rows of a true class.
+    pub(super) fn of_truth(&self, class: usize) -> f64 {
         (0..self.classes).map(|predicted| self.at(class, predicted)).sum()
     }
 
-    /// Rows of a predicted class.
-    pub(super) fn of_predicted(&self, class: usize) -> u64 {
+    /// Weight of the rows of a predicted class.
+    fn of_predicted(&self, class: usize) -> f64 {
         (0..self.classes).map(|truth| self.at(truth, class)).sum()
     }
 
-    fn right(&self) -> u64 {
-        (0..self.classes).map(|class| self.at(class, class)).sum()
+    /// Weight of all rows; 1 if there are none.
+    pub(super) fn whole(&self) -> f64 {
+        if self.all.once > 0.0 { self.all.once } else { 1.0 }
+    }
+
+    /// Share of the rows in the cells `of` that are in the cells `hit`, with Wilson's interval. None without
+    /// such rows.
+    pub(super) fn share(
+        &self,
+        of: impl Fn(usize, usize) -> bool,
+        hit: impl Fn(usize, usize) -> bool,
+    ) -> Option<MetricValue> {
+        let (mut hits, mut all) = (Weighed::default(), Weighed::default());
+        for (truth, predicted) in self.places().filter(|(truth, predicted)| of(*truth, *predicted)) {
+            all += self.cell(truth, predicted);
+            if hit(truth, predicted) {
+                hits += self.cell(truth, predicted);
+            }
+        }
+        (all.once > 0.0).then(|| MetricValue::share(hits, all))
+    }
+
+    fn places(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let classes = self.classes;
+        (0..classes).flat_map(move |truth| (0..classes).map(move |predicted| (truth, predicted)))
     }
 
     fn shares(&self) -> Shares {
-        let n = self.n.max(1) as f64;
-        let share = |count: u64| count as f64 / n;
+        let share = |weight: f64| weight / self.whole();
         Shares {
             truth: (0..self.classes).map(|class| share(self.of_truth(class))).collect(),
             predicted: (0..self.classes).map(|class| share(self.of_predicted(class))).collect(),
@@ -73,35 +108,35 @@ impl Confusion {
         }
     }
 
-    /// Interval of a smooth function of the shares; `slope` is its derivative by the share of a cell.
+    /// A smooth function of the shares with its interval; `slope` is its derivative by the share of a cell.
     pub(super) fn delta(
         &self,
         value: f64,
         range: (f64, f64),
         slope: impl Fn(usize, usize) -> f64,
-    ) -> Option<Interval> {
-        let n = self.n.max(1) as f64;
-        let (mut first, mut second) = (0.0, 0.0);
-        for truth in 0..self.classes {
-            for predicted in 0..self.classes {
-                let share = self.at(truth, predicted) as f64 / n;
-                if share > 0.0 {
-                    let slope = slope(truth, predicted);
-                    first += share * slope;
-                    second += share * slope * slope;
-                }
-            }
-        }
-        let variance = second - first * first;
+    ) -> MetricValue {
+        let slopes: Vec<(Weighed, f64)> = self
+            .places()
+            .map(|(truth, predicted)| (self.cell(truth, predicted), (truth, predicted)))
+            .filter(|(cell, _)| cell.once > 0.0)
+            .map(|(cell, (truth, predicted))| (cell, slope(truth, predicted)))
+            .collect();
+        let whole = self.whole();
+        let mean: f64 = slopes.iter().map(|(cell, slope)| cell.once / whole * slope).sum();
+        let apart = |(cell, slope): &(Weighed, f64)| cell.twice * (slope - mean) * (slope - mean);
+        let squares: f64 = slopes.iter().map(apart).sum();
+        let most: f64 = slopes.iter().map(|(cell, slope)| cell.twice * slope * slope).sum();
         // What is left of equal slopes after rounding is no variance.
-        let rounding = 1e-12 * second;
-        interval::normal(value, if variance > rounding { variance / n } else { 0.0 }, range)
+        let squares = if squares > ROUNDING * most { squares } else { 0.0 };
+        let estimate = Estimate { value, variance: squares / (whole * whole) };
+        MetricValue::estimated(estimate, interval::normal(estimate, range))
     }
 }
 
 /// Share of rows predicted right. Interval: Wilson.
 pub(super) fn accuracy(table: &Confusion) -> Result<MetricValue, NotComputable> {
-    Ok(MetricValue::share(table.right(), table.n()))
+    let right = |truth, predicted| truth == predicted;
+    table.share(|_, _| true, right).ok_or(NotComputable::InsufficientData { n: 0, needed: 1 })
 }
 
 /// Mean over the true classes of the share predicted right, 0..=1.
@@ -119,11 +154,11 @@ pub(super) fn balanced_accuracy(table: &Confusion) -> Result<MetricValue, NotCom
         .map(|(right, truth)| if *truth > 0.0 { right / truth } else { 0.0 })
         .collect();
     let value = weight * recalls.iter().sum::<f64>();
-    let interval = table.delta(value, (0.0, 1.0), |class, predicted| {
+    let measured = table.delta(value, (0.0, 1.0), |class, predicted| {
         let hit = if class == predicted { 1.0 } else { 0.0 };
         weight * (hit - at(&recalls, class)) / at(&truth, class)
     });
-    Ok(MetricValue::new(value, interval))
+    Ok(measured)
 }
 
 /// Cohen's kappa: (agreement − chance)/(1 − chance) with chance Σ t·q, −1..=1.
@@ -138,12 +173,12 @@ pub(super) fn kappa(table: &Confusion) -> Result<MetricValue, NotComputable> {
         return Err(NotComputable::degenerate("all labels and all predictions are of one class"));
     }
     let value = (agreement - chance) / rest;
-    let interval = table.delta(value, (-1.0, 1.0), |class, other| {
+    let measured = table.delta(value, (-1.0, 1.0), |class, other| {
         let hit = if class == other { 1.0 } else { 0.0 };
         let by_chance = at(&predicted, class) + at(&truth, other);
         hit / rest - by_chance * (1.0 - agreement) / (rest * rest)
     });
-    Ok(MetricValue::new(value, interval))
+    Ok(measured)
 }
 
 /// Matthews' correlation, for more than two classes Gorodkin's: (Σ right − Σ t·q)/√((1 − Σ q²)(1 − Σ t²)),
@@ -163,13 +198,13 @@ pub(super) fn mcc(table: &Confusion) -> Result<MetricValue, NotComputable> {
     let chance: f64 = truth.iter().zip(&predicted).map(|(t, q)| t * q).sum();
     let scale = (of_truth * of_predicted).sqrt();
     let value = (right.iter().sum::<f64>() - chance) / scale;
-    let interval = table.delta(value, (-1.0, 1.0), |class, other| {
+    let measured = table.delta(value, (-1.0, 1.0), |class, other| {
         let hit = if class == other { 1.0 } else { 0.0 };
         let by_chance = at(&predicted, class) + at(&truth, other);
         (hit - by_chance) / scale
             + value * (at(&predicted, other) / of_predicted + at(&truth, class) / of_truth)
     });
-    Ok(MetricValue::new(value, interval))
+    Ok(measured)
 }
 
 /// How the F1 of the classes become one number.
@@ -196,13 +231,13 @@ pub(super) fn f1_averaged(table: &Confusion, averaging: Averaging) -> Result<Met
         Averaging::Weighted => at(&truth, class),
     };
     let value: f64 = f1.iter().enumerate().map(|(class, f1)| weight(class) * f1).sum();
-    let interval = table.delta(value, (0.0, 1.0), |class, other| {
+    let measured = table.delta(value, (0.0, 1.0), |class, other| {
         let falls = |class: usize| weight(class) * at(&f1, class) / at(&sums, class);
         let hit = if class == other { 2.0 * weight(class) / at(&sums, class) } else { 0.0 };
         let by_weight = if averaging == Averaging::Weighted { at(&f1, class) } else { 0.0 };
         hit - falls(class) - falls(other) + by_weight
     });
-    Ok(MetricValue::new(value, interval))
+    Ok(measured)
 }
 
 /// Why a metric that compares classes says nothing.
@@ -221,7 +256,7 @@ mod tests {
     type OfTable = fn(&Confusion) -> Result<MetricValue, NotComputable>;
 
     fn table(counts: &[u64]) -> Confusion {
-        Confusion { classes: 3, counts: counts.to_vec(), n: counts.iter().sum() }
+        Confusion::new(3, counts.iter().copied().map(Weighed::rows).collect(), counts.iter().sum())
     }
 
     /// The delta interval again, from differences of the value itself when one row is added.

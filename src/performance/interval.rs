@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Standard deviations on either side of a normal mean that hold 95 %.
-const Z: f64 = 1.959_963_984_540_054;
+pub(super) const Z: f64 = 1.959_963_984_540_054;
 
 /// Where the true value lies with a confidence of 95 %.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,13 @@ pub struct Interval {
     pub high: f64,
 }
 
+/// A value with the variance of its estimate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Estimate {
+    pub(super) value: f64,
+    pub(super) variance: f64,
+}
+
 impl Interval {
     /// Both ends through a rising function.
     pub(super) fn map(self, through: impl Fn(f64) -> f64) -> Self {
@@ -26,16 +33,28 @@ impl Interval {
     }
 }
 
-/// Interval of a share of `trials`, of which `successes` hold: Wilson's score interval, which keeps its
-/// coverage at shares of 0 and 1 too.
+impl Estimate {
+    /// Mean of the values, and the variance of that mean: the values' unbiased variance over n.
+    /// NaN without values, and with one value its variance is 0.
+    pub(super) fn mean(values: impl Iterator<Item = f64> + Clone) -> Self {
+        let (n, sum) = values.clone().fold((0_u64, 0.0), |(n, sum), value| (n + 1, sum + value));
+        let mean = sum / n as f64;
+        let squares: f64 = values.map(|value| (value - mean) * (value - mean)).sum();
+        // Numbers that ought to be equal are some ulps away from their mean.
+        let rounding = 64.0 * f64::EPSILON * mean;
+        let squares = if squares <= n as f64 * rounding * rounding { 0.0 } else { squares };
+        Self { value: mean, variance: squares / (n.max(2) - 1) as f64 / n as f64 }
+    }
+}
+
+/// Interval of a share of `n` rows: Wilson's score interval, which keeps its coverage at shares of 0 and 1
+/// too. Of weighted rows, n is how many rows of one weight would know the share as well. None when that is 0.
 ///
 /// Source: Wilson 1927, doi:10.1080/01621459.1927.10502953.
-pub(super) fn wilson(successes: u64, trials: u64) -> Option<Interval> {
-    if trials == 0 {
+pub(super) fn wilson(share: f64, n: f64) -> Option<Interval> {
+    if n.is_nan() || n <= 0.0 {
         return None;
     }
-    let n = trials as f64;
-    let share = successes as f64 / n;
     let spread = 1.0 + Z * Z / n;
     let centre = (share + Z * Z / (2.0 * n)) / spread;
     let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt() / spread;
@@ -44,7 +63,8 @@ pub(super) fn wilson(successes: u64, trials: u64) -> Option<Interval> {
 
 /// `value` ± 1.96 standard errors, cut to `range`. None when the variance is no positive number: rows that do
 /// not differ tell nothing about how far others may.
-pub(super) fn normal(value: f64, variance: f64, range: (f64, f64)) -> Option<Interval> {
+pub(super) fn normal(estimate: Estimate, range: (f64, f64)) -> Option<Interval> {
+    let Estimate { value, variance } = estimate;
     if !(variance > 0.0 && variance.is_finite()) {
         return None;
     }
@@ -55,28 +75,21 @@ pub(super) fn normal(value: f64, variance: f64, range: (f64, f64)) -> Option<Int
 /// The normal interval of log(value/(1 − value)), taken back: it stays within 0..=1 and is closer to its
 /// level than [`normal`] when there are few rows and the value is near an end. None at 0, at 1 and without
 /// a variance.
-pub(super) fn logit(value: f64, variance: f64) -> Option<Interval> {
+pub(super) fn logit(estimate: Estimate) -> Option<Interval> {
+    let Estimate { value, variance } = estimate;
     if !(value > 0.0 && value < 1.0) {
         return None;
     }
     let slope = 1.0 / (value * (1.0 - value));
     let unbounded = (f64::NEG_INFINITY, f64::INFINITY);
-    let interval = normal((value / (1.0 - value)).ln(), variance * slope * slope, unbounded)?;
+    let odds = Estimate { value: (value / (1.0 - value)).ln(), variance: variance * slope * slope };
+    let interval = normal(odds, unbounded)?;
     Some(interval.map(|odds| 1.0 / (1.0 + (-odds).exp())))
-}
-
-/// Mean of the values, and the variance of that mean: the values' unbiased variance over n.
-/// NaN without values, and with one value its variance is 0.
-pub(super) fn mean(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
-    let (n, sum) = values.clone().fold((0_u64, 0.0), |(n, sum), value| (n + 1, sum + value));
-    let mean = sum / n as f64;
-    let squares: f64 = values.map(|value| (value - mean) * (value - mean)).sum();
-    (mean, squares / (n.max(2) - 1) as f64 / n as f64)
 }
 
 /// Variance of a value from the influences of its rows.
 pub(super) fn of_influences(influences: impl Iterator<Item = f64> + Clone) -> f64 {
-    mean(influences).1
+    Estimate::mean(influences).variance
 }
 
 /// The 0-based places in sorted values between which the median lies with at least about 95 %: n/2 ∓
@@ -85,7 +98,7 @@ pub(super) fn of_influences(influences: impl Iterator<Item = f64> + Clone) -> f6
 /// Source: the number of values below the median is binomial (n, ½); David and Nagaraja 2003, "Order
 /// Statistics", 7.1, doi:10.1002/0471722162.
 pub(super) fn median_places(n: usize) -> Option<(usize, usize)> {
-    if n < 6 {
+    if n < MEDIAN_LEAST {
         return None;
     }
     let half = 0.5 * Z * (n as f64).sqrt();
@@ -94,6 +107,9 @@ pub(super) fn median_places(n: usize) -> Option<(usize, usize)> {
     Some((below, n - 1 - below))
 }
 
+/// Least values of which the smallest and the largest hold the median often enough.
+pub(super) const MEDIAN_LEAST: usize = 6;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,26 +117,30 @@ mod tests {
     #[test]
     fn wilson_holds_its_published_values() {
         // Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E, table I.
-        for ((successes, trials), (low, high)) in
-            [((81, 263), (0.2553, 0.3662)), ((15, 148), (0.0624, 0.1605)), ((0, 20), (0.0, 0.1611))]
-        {
-            let got = wilson(successes, trials).expect("an interval");
+        for ((successes, trials), (low, high)) in [
+            ((81.0, 263.0), (0.2553, 0.3662)),
+            ((15.0, 148.0), (0.0624, 0.1605)),
+            ((0.0, 20.0), (0.0, 0.1611)),
+        ] {
+            let got = wilson(successes / trials, trials).expect("an interval");
             assert!((got.low - low).abs() < 5e-5 && (got.high - high).abs() < 5e-5, "{got:?}");
         }
-        assert_eq!(wilson(0, 0), None);
+        assert_eq!(wilson(f64::NAN, 0.0), None);
     }
 
     #[test]
     fn rows_that_do_not_differ_give_no_interval() {
-        assert_eq!(normal(0.3, 0.0, (0.0, 1.0)), None);
-        assert_eq!(normal(0.3, f64::NAN, (0.0, 1.0)), None);
-        assert_eq!(logit(1.0, 0.1), None);
-        assert_eq!(mean([2.0].into_iter()), (2.0, 0.0));
+        let estimate = |value, variance| Estimate { value, variance };
+        assert_eq!(normal(estimate(0.3, 0.0), (0.0, 1.0)), None);
+        assert_eq!(normal(estimate(0.3, f64::NAN), (0.0, 1.0)), None);
+        assert_eq!(logit(estimate(1.0, 0.1)), None);
+        assert_eq!(Estimate::mean([2.0].into_iter()), estimate(2.0, 0.0));
+        assert_eq!(Estimate::mean([0.1; 3].into_iter()).variance, 0.0);
     }
 
     #[test]
     fn a_logit_interval_stays_within_its_range() {
-        let got = logit(0.99, 0.01).expect("an interval");
+        let got = logit(Estimate { value: 0.99, variance: 0.01 }).expect("an interval");
         assert!(got.low > 0.0 && got.low < 0.99 && got.high > 0.99 && got.high < 1.0, "{got:?}");
     }
 

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::interval::{self, Interval};
+use super::interval::{self, Estimate, Interval};
 use super::{NotComputable, finite};
 
 /// A mean over independent rows.
@@ -37,7 +37,7 @@ impl Mean {
 
     /// Its 95 % interval; none when all rows are alike, which tells nothing about how far others may be.
     pub fn interval(&self) -> Option<Interval> {
-        interval::normal(self.value, self.variance, UNBOUNDED)
+        interval::normal(Estimate { value: self.value, variance: self.variance }, UNBOUNDED)
     }
 }
 

@@ -1,23 +1,28 @@
-//! How well a model predicts: metrics with 95 % intervals, computed exactly from rows that hold both what
-//! was predicted and what came true.
+//! How well a model predicts: metrics with 95 % intervals, exactly from rows that hold both what was
+//! predicted and what came true, or from counts of them, with a bound of what counting lost.
 //!
 //! Place in the flow: `driftline evaluate` reads a file into [`Rows`] and shows what [`evaluate`] gives.
 //! Beside them stands what is made of counts and sums that merge: [`delay`] corrects numbers for labels that
 //! have not come, [`value`] says what decay costs, [`split`] whether the data or the world changed, and
 //! [`diagnosis`] what is behind an incident.
 //! Pure. Rows are taken to be independent of one another, except for ranking, where queries are.
+//! Place in the flow: `driftline evaluate` reads a file into [`Rows`] and shows what [`evaluate`] gives; a
+//! window's panes are added up to [`counts::Outcomes`], which [`counts::measure`] reduces to the same
+//! [`Rows`]. Pure. Rows are taken to be independent of one another, except for ranking, where queries are.
 //!
 //! Invariant: a metric gives finite numbers or says why it cannot ([`NotComputable`]); never NaN, never a
 //! panic, whatever the rows. The same rows give the same numbers, to the last bit.
 //!
 //! To add a metric: a function in the file of its family, one line in [`METRICS`], and its values in
-//! `tests/golden/`.
+//! `tests/golden/`. What it needs of the rows is a field of its family's type, which is filled in twice: from
+//! rows in that file, from counts in [`counts`]; what counts cannot give is there an `Err` that says why.
 
 mod binary;
 mod confusion;
 pub mod estimate;
 pub mod delay;
 pub mod diagnosis;
+pub mod counts;
 mod interval;
 pub mod join;
 mod mean;
@@ -30,13 +35,14 @@ mod regression;
 mod settings;
 pub mod split;
 pub mod value;
+mod weighed;
 
 pub use binary::{Binary, BinaryRow};
 pub use diagnosis::{Diagnosis, DiagnosisKind};
 pub use interval::Interval;
 pub use mean::{Mean, mean_cost};
 pub use multiclass::{CLASSES_MAX, Multiclass};
-pub use ranking::{RankedRow, Ranking};
+pub use ranking::Ranking;
 pub use reading::{
     Estimation, Maturity, MetricReading, MoneyReading, PriorReading, Ranged, Reading, SplitReading,
 };
@@ -45,10 +51,13 @@ pub use settings::{Bound, CUTOFF_MAX, Limit, Settings, UnknownMetric, Value, met
 
 use std::fmt;
 
+use self::Better::{Higher, Lower, Zero};
 use self::confusion::Averaging;
-pub use crate::summary::outcome::Task;
+use self::interval::Estimate;
+use self::weighed::Weighed;
+pub use crate::summary::outcome::{RankedRow, Task};
 
-/// Rows with predictions and what came true.
+/// Rows with predictions and what came true, reduced to what metrics are computed from.
 #[derive(Debug, Clone)]
 pub enum Rows {
     /// Of a model that chooses one of two classes.
@@ -134,6 +143,8 @@ pub struct MetricValue {
     pub value: f64,
     /// 95 % interval of the value; `detail` says why when there is none.
     pub interval: Option<Interval>,
+    /// Standard error of the value, above 0; where the interval is not symmetric its longer side over 1.96.
+    pub standard_error: Option<f64>,
     /// How far the value may be from that of the rows themselves: 0 where it is computed from them.
     pub bound: f64,
     /// What was noticed, for people.
@@ -141,24 +152,44 @@ pub struct MetricValue {
 }
 
 impl MetricValue {
+    /// A value whose interval is not made of its variance.
     fn new(value: f64, interval: Option<Interval>) -> Self {
         let interval = interval.filter(|interval| interval.low.is_finite() && interval.high.is_finite());
         let detail = match interval {
             None => Some("no interval: too few rows, or all alike".to_owned()),
             Some(_) => None,
         };
-        Self { value, interval, bound: 0.0, detail }
+        let side = |interval: Interval| (value - interval.low).max(interval.high - value) / interval::Z;
+        let standard_error = interval.map(side).filter(|error| *error > 0.0);
+        Self { value, interval, standard_error, bound: 0.0, detail }
     }
 
-    /// A share of `trials` with Wilson's interval.
-    fn share(successes: u64, trials: u64) -> Self {
-        Self::new(successes as f64 / trials.max(1) as f64, interval::wilson(successes, trials))
+    /// A value with its variance, if there is one, and the interval that was made of it.
+    fn estimated(estimate: Estimate, interval: Option<Interval>) -> Self {
+        let error = Some(estimate.variance.sqrt()).filter(|error| *error > 0.0 && error.is_finite());
+        let plain = Self::new(estimate.value, interval);
+        Self { standard_error: error.or(plain.standard_error), ..plain }
     }
 
-    /// The mean of a loss a row, with the normal interval of a mean.
-    fn mean(values: impl Iterator<Item = f64> + Clone, range: (f64, f64)) -> Self {
-        let (mean, variance) = interval::mean(values);
-        Self::new(mean, interval::normal(mean, variance, range))
+    /// A value with its normal interval.
+    fn normal(estimate: Estimate, range: (f64, f64)) -> Self {
+        Self::estimated(estimate, interval::normal(estimate, range))
+    }
+
+    /// The share `hits` of `all` rows with Wilson's interval; of weighted rows that of as many rows as would
+    /// have its variance, Σ w²·(hit − share)² over (Σ w)².
+    fn share(hits: Weighed, all: Weighed) -> Self {
+        let value = hits.once / if all.once > 0.0 { all.once } else { 1.0 };
+        let missed = (all.twice - hits.twice).max(0.0);
+        let squares = hits.twice * (1.0 - value) * (1.0 - value) + missed * value * value;
+        let variance = squares / (all.once * all.once);
+        let rows = if variance > 0.0 { value * (1.0 - value) / variance } else { all.effective() };
+        Self::estimated(Estimate { value, variance }, interval::wilson(value, rows))
+    }
+
+    /// The same value with a bound of what counting lost.
+    fn within(self, bound: f64) -> Self {
+        Self { bound, ..self }
     }
 
     /// The same value with a remark; one about a missing interval stays in front.
@@ -264,105 +295,166 @@ pub struct Metric {
     pub name: &'static str,
     /// One line for people.
     pub about: &'static str,
+    /// Which values are good.
+    pub better: Better,
     /// Computes it, and says for which task.
     pub compute: Compute,
 }
 
+/// Which values of a metric are good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Better {
+    /// Those that are high.
+    Higher,
+    /// Those that are low.
+    Lower,
+    /// Those near 0, on either side.
+    Zero,
+}
+
 /// Every metric, in the order they are shown.
 pub static METRICS: &[Metric] = &[
-    binary("roc_auc", "chance that a positive row has a higher score than a negative one", binary::roc_auc),
-    binary("average_precision", "mean precision over the positive rows, by score", binary::average_precision),
-    binary("log_loss", "mean −log of the score of what came true, capped at 1e-15", binary::log_loss),
-    binary("brier", "mean squared difference of score and label", binary::brier),
-    binary("accuracy", "share of rows predicted right", |rows| confusion::accuracy(&rows.table)),
-    binary("balanced_accuracy", "mean of recall and specificity", |rows| {
+    binary(
+        "roc_auc",
+        Higher,
+        "chance that a positive row has a higher score than a negative one",
+        binary::roc_auc,
+    ),
+    binary(
+        "average_precision",
+        Higher,
+        "mean precision over the positive rows, by score",
+        binary::average_precision,
+    ),
+    binary("log_loss", Lower, "mean −log of the score of what came true, capped at 1e-15", binary::log_loss),
+    binary("brier", Lower, "mean squared difference of score and label", binary::brier),
+    binary("accuracy", Higher, "share of rows predicted right", |rows| confusion::accuracy(&rows.table)),
+    binary("balanced_accuracy", Higher, "mean of recall and specificity", |rows| {
         confusion::balanced_accuracy(&rows.table)
     }),
-    binary("precision", "share of the predicted positive rows that are positive", binary::precision),
-    binary("recall", "share of the positive rows that are predicted positive", binary::recall),
-    binary("specificity", "share of the negative rows that are predicted negative", binary::specificity),
-    binary("f1", "harmonic mean of precision and recall", |rows| binary::f_beta(rows, 1.0)),
-    binary("f2", "F-measure in which recall weighs twice", |rows| binary::f_beta(rows, 2.0)),
-    binary("f0.5", "F-measure in which precision weighs twice", |rows| binary::f_beta(rows, 0.5)),
-    binary("mcc", "correlation of prediction and label (Matthews)", |rows| confusion::mcc(&rows.table)),
-    binary("kappa", "agreement beyond chance (Cohen)", |rows| confusion::kappa(&rows.table)),
-    binary("ece", "mean gap of score and label over ten bins of equal width", binary::ece),
-    binary("spiegelhalter_z", "standard normal when the scores are calibrated", binary::spiegelhalter_z),
-    multiclass("accuracy", "share of rows predicted right", |rows| confusion::accuracy(&rows.table)),
-    multiclass("balanced_accuracy", "mean recall of the classes", |rows| {
+    binary("precision", Higher, "share of the predicted positive rows that are positive", binary::precision),
+    binary("recall", Higher, "share of the positive rows that are predicted positive", binary::recall),
+    binary(
+        "specificity",
+        Higher,
+        "share of the negative rows that are predicted negative",
+        binary::specificity,
+    ),
+    binary("f1", Higher, "harmonic mean of precision and recall", |rows| binary::f_beta(rows, 1.0)),
+    binary("f2", Higher, "F-measure in which recall weighs twice", |rows| binary::f_beta(rows, 2.0)),
+    binary("f0.5", Higher, "F-measure in which precision weighs twice", |rows| binary::f_beta(rows, 0.5)),
+    binary("mcc", Higher, "correlation of prediction and label (Matthews)", |rows| {
+        confusion::mcc(&rows.table)
+    }),
+    binary("kappa", Higher, "agreement beyond chance (Cohen)", |rows| confusion::kappa(&rows.table)),
+    binary("ece", Lower, "mean gap of score and label over ten bins of equal width", binary::ece),
+    binary(
+        "spiegelhalter_z",
+        Zero,
+        "standard normal when the scores are calibrated",
+        binary::spiegelhalter_z,
+    ),
+    multiclass("accuracy", Higher, "share of rows predicted right", |rows| confusion::accuracy(&rows.table)),
+    multiclass("balanced_accuracy", Higher, "mean recall of the classes", |rows| {
         confusion::balanced_accuracy(&rows.table)
     }),
-    multiclass("f1_macro", "mean F1 of the classes", |rows| {
+    multiclass("f1_macro", Higher, "mean F1 of the classes", |rows| {
         confusion::f1_averaged(&rows.table, Averaging::Macro)
     }),
-    multiclass("f1_micro", "F1 of all decisions together, which is the accuracy", |rows| {
+    multiclass("f1_micro", Higher, "F1 of all decisions together, which is the accuracy", |rows| {
         confusion::accuracy(&rows.table)
     }),
-    multiclass("f1_weighted", "mean F1 of the classes by their share of the labels", |rows| {
+    multiclass("f1_weighted", Higher, "mean F1 of the classes by their share of the labels", |rows| {
         confusion::f1_averaged(&rows.table, Averaging::Weighted)
     }),
-    multiclass("mcc", "correlation of prediction and label (Gorodkin)", |rows| confusion::mcc(&rows.table)),
-    multiclass("kappa", "agreement beyond chance (Cohen)", |rows| confusion::kappa(&rows.table)),
-    multiclass("log_loss", "mean −log of the score of what came true, capped at 1e-15", multiclass::log_loss),
-    multiclass("auc_ovr_macro", "mean ROC AUC of each class against the rest", multiclass::auc_ovr_macro),
-    regression("mae", "mean absolute error", regression::mae),
-    regression("mse", "mean squared error", regression::mse),
-    regression("rmse", "root of the mean squared error", regression::rmse),
-    regression("mape", "mean absolute error as a share of the truth", regression::mape),
-    regression("wape", "sum of absolute errors over the sum of absolute truths", regression::wape),
-    regression("smape", "mean of twice the absolute error over |truth| + |prediction|", regression::smape),
-    regression("r2", "share of the truth's variance that is predicted", regression::r2),
-    regression("bias", "mean of prediction − truth", regression::bias),
-    regression("median_ae", "median absolute error", regression::median_ae),
-    regression("pinball_0.1", "mean loss as a prediction of the 10 % quantile", |rows| {
-        regression::pinball(rows, 0.1)
+    multiclass("mcc", Higher, "correlation of prediction and label (Gorodkin)", |rows| {
+        confusion::mcc(&rows.table)
     }),
-    regression("pinball_0.5", "mean loss as a prediction of the median", |rows| {
-        regression::pinball(rows, 0.5)
-    }),
-    regression("pinball_0.9", "mean loss as a prediction of the 90 % quantile", |rows| {
-        regression::pinball(rows, 0.9)
-    }),
-    at_cutoffs("ndcg@k", "gain of the first k rows as a share of the best possible", ranking::ndcg),
-    at_cutoffs("map@k", "mean precision at the relevant rows among the first k", ranking::map),
+    multiclass("kappa", Higher, "agreement beyond chance (Cohen)", |rows| confusion::kappa(&rows.table)),
+    multiclass(
+        "log_loss",
+        Lower,
+        "mean −log of the score of what came true, capped at 1e-15",
+        multiclass::log_loss,
+    ),
+    multiclass(
+        "auc_ovr_macro",
+        Higher,
+        "mean ROC AUC of each class against the rest",
+        multiclass::auc_ovr_macro,
+    ),
+    regression("mae", Lower, "mean absolute error", regression::mae),
+    regression("mse", Lower, "mean squared error", regression::mse),
+    regression("rmse", Lower, "root of the mean squared error", regression::rmse),
+    regression("mape", Lower, "mean absolute error as a share of the truth", regression::mape),
+    regression("wape", Lower, "sum of absolute errors over the sum of absolute truths", regression::wape),
+    regression(
+        "smape",
+        Lower,
+        "mean of twice the absolute error over |truth| + |prediction|",
+        regression::smape,
+    ),
+    regression("r2", Higher, "share of the truth's variance that is predicted", regression::r2),
+    regression("bias", Zero, "mean of prediction − truth", regression::bias),
+    regression("median_ae", Lower, "median absolute error", regression::median_ae),
+    regression(
+        "pinball_0.1",
+        Lower,
+        "mean loss as a prediction of the 10 % quantile",
+        regression::pinball_low,
+    ),
+    regression("pinball_0.5", Lower, "mean loss as a prediction of the median", regression::pinball_middle),
+    regression(
+        "pinball_0.9",
+        Lower,
+        "mean loss as a prediction of the 90 % quantile",
+        regression::pinball_high,
+    ),
+    at_cutoffs("ndcg@k", Higher, "gain of the first k rows as a share of the best possible", ranking::ndcg),
+    at_cutoffs("map@k", Higher, "mean precision at the relevant rows among the first k", ranking::map),
     Metric {
         name: "mrr",
+        better: Higher,
         about: "mean of 1 over the place of the first relevant row",
         compute: Compute::Ranking(ranking::mrr),
     },
-    at_cutoffs("hit@k", "share of queries with a relevant row among the first k", ranking::hit),
+    at_cutoffs("hit@k", Higher, "share of queries with a relevant row among the first k", ranking::hit),
 ];
 
 const fn binary(
     name: &'static str,
+    better: Better,
     about: &'static str,
     compute: fn(&Binary) -> Result<MetricValue, NotComputable>,
 ) -> Metric {
-    Metric { name, about, compute: Compute::Binary(compute) }
+    Metric { name, about, better, compute: Compute::Binary(compute) }
 }
 
 const fn multiclass(
     name: &'static str,
+    better: Better,
     about: &'static str,
     compute: fn(&Multiclass) -> Result<MetricValue, NotComputable>,
 ) -> Metric {
-    Metric { name, about, compute: Compute::Multiclass(compute) }
+    Metric { name, about, better, compute: Compute::Multiclass(compute) }
 }
 
 const fn regression(
     name: &'static str,
+    better: Better,
     about: &'static str,
     compute: fn(&Regression) -> Result<MetricValue, NotComputable>,
 ) -> Metric {
-    Metric { name, about, compute: Compute::Regression(compute) }
+    Metric { name, about, better, compute: Compute::Regression(compute) }
 }
 
 const fn at_cutoffs(
     name: &'static str,
+    better: Better,
     about: &'static str,
     compute: fn(&Ranking, usize) -> Result<MetricValue, NotComputable>,
 ) -> Metric {
-    Metric { name, about, compute: Compute::RankingAt(compute) }
+    Metric { name, about, better, compute: Compute::RankingAt(compute) }
 }
 
 /// A metric of some rows.
@@ -372,10 +464,26 @@ pub struct Measured {
     pub metric: String,
     /// One line about the metric.
     pub about: &'static str,
+    /// Which of its values are good.
+    pub better: Better,
     /// Rows, or for ranking queries, that it was computed from.
     pub n: u64,
     /// Its value, or why there is none.
     pub outcome: Result<MetricValue, NotComputable>,
+}
+
+/// Which way a metric is better; higher for a name that is none.
+pub fn better_of(task: Task, name: &str) -> Better {
+    let named = |metric: &&Metric| metric.task() == task && is_named(metric.name, name);
+    METRICS.iter().find(named).map_or(Better::Higher, |metric| metric.better)
+}
+
+/// Whether `name` is the metric of the table, with a cutoff in the place of `k` if it has one.
+fn is_named(metric: &str, name: &str) -> bool {
+    match (metric.strip_suffix("@k"), name.split_once('@')) {
+        (Some(stem), Some((its, _))) => stem == its,
+        _ => metric == name,
+    }
 }
 
 /// Every metric of the rows' task, in the order of [`METRICS`].
@@ -419,6 +527,6 @@ impl Metric {
             }
             Err(NotComputable::degenerate("the numbers are too large to be added up"))
         };
-        Measured { metric, about: self.about, n, outcome: outcome.and_then(finite) }
+        Measured { metric, about: self.about, better: self.better, n, outcome: outcome.and_then(finite) }
     }
 }

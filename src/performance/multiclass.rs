@@ -2,20 +2,34 @@
 
 use super::binary::{Curve, PROBABILITY_MIN};
 use super::confusion::Confusion;
-use super::interval;
+use super::interval::{self, Estimate};
 use super::{MetricValue, NotComputable, RowsError};
 
-/// Most classes that are compared: their table of counts has the square of it, 8 MB.
+/// Most classes that are compared: their table of counts has the square of it, 16 MB.
 pub const CLASSES_MAX: usize = 1_000;
 
-/// Rows of several classes.
+/// Rows of several classes, reduced to what their metrics are computed from.
 #[derive(Debug, Clone)]
 pub struct Multiclass {
-    classes: Vec<String>,
-    labels: Vec<usize>,
     pub(super) table: Confusion,
-    /// Row by row one score a class, if there are scores.
-    scores: Option<Vec<f64>>,
+    pub(super) log_loss: Result<Estimate, NotComputable>,
+    pub(super) areas: Result<Areas, NotComputable>,
+}
+
+/// The mean area over the classes, each against the rest.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Areas {
+    pub(super) mean: Estimate,
+    /// How far it may be from that of the scores themselves.
+    pub(super) bound: f64,
+}
+
+/// Rows with their scores.
+struct Scored<'a> {
+    classes: &'a [String],
+    labels: &'a [usize],
+    /// Row by row one score a class.
+    scores: &'a [f64],
 }
 
 impl Multiclass {
@@ -32,8 +46,7 @@ impl Multiclass {
             return Err(RowsError::UnknownClass { row, classes: classes.len() });
         }
         let table = Confusion::count(classes.len(), rows.iter().copied());
-        let labels = rows.iter().map(|(truth, _)| *truth).collect();
-        Ok(Self { classes, labels, table, scores: None })
+        Ok(Self { table, log_loss: Err(no_scores()), areas: Err(no_scores()) })
     }
 
     /// Rows of a true class and of a score for each class, row by row. Predicted is the class of the highest
@@ -65,19 +78,24 @@ impl Multiclass {
             .zip(scores.chunks(width.max(1)))
             .map(|(label, row)| (*label, highest(row)))
             .collect();
-        Ok(Self { scores: Some(scores), ..Self::from_predictions(classes, &rows)? })
+        let scored = Scored { classes: &classes, labels, scores: &scores };
+        let (log_loss, areas) = (scored.log_loss(), scored.areas());
+        Ok(Self { log_loss, areas, ..Self::from_predictions(classes, &rows)? })
     }
 
     pub(super) fn n(&self) -> u64 {
         self.table.n()
     }
+}
 
-    /// Label and scores of every row.
-    fn scored(&self) -> Result<impl Iterator<Item = (usize, &[f64])> + Clone, NotComputable> {
-        let none = || NotComputable::not_applicable("there are no scores");
-        let scores = self.scores.as_ref().ok_or_else(none)?;
-        Ok(self.labels.iter().copied().zip(scores.chunks(self.classes.len().max(1))))
-    }
+/// Why there are no metrics of scores.
+pub(super) fn no_scores() -> NotComputable {
+    NotComputable::not_applicable("there are no scores")
+}
+
+/// Why a class has no area.
+pub(super) fn without_rows(name: &str) -> NotComputable {
+    NotComputable::degenerate(format!("no row is of class `{name}`"))
 }
 
 /// The sum of probabilities that were written with a few digits is this far from 1.
@@ -94,46 +112,59 @@ fn highest(scores: &[f64]) -> usize {
     best.0
 }
 
-/// Mean of −ln(score of the true class), the score kept within 1e-15 of 0 and 1, 0..=34.6.
-pub(super) fn log_loss(rows: &Multiclass) -> Result<MetricValue, NotComputable> {
-    let scored = rows.scored()?;
-    let outside = |(_, row): &(usize, &[f64])| row.iter().any(|score| !(0.0..=1.0).contains(score));
-    let outside = scored.clone().filter(outside).count();
-    if outside > 0 {
-        let reason = format!("{outside} rows have scores outside of 0..=1, so they are no probabilities");
-        return Err(NotComputable::not_applicable(reason));
+impl Scored<'_> {
+    /// Label and scores of every row.
+    fn rows(&self) -> impl Iterator<Item = (usize, &[f64])> + Clone {
+        self.labels.iter().copied().zip(self.scores.chunks(self.classes.len().max(1)))
     }
-    let losses = scored.map(|(label, row)| {
-        let score = row.get(label).copied().unwrap_or(0.0);
-        -score.clamp(PROBABILITY_MIN, 1.0 - PROBABILITY_MIN).ln()
-    });
-    Ok(MetricValue::mean(losses, (0.0, f64::INFINITY)))
+
+    fn log_loss(&self) -> Result<Estimate, NotComputable> {
+        let outside = |(_, row): &(usize, &[f64])| row.iter().any(|score| !(0.0..=1.0).contains(score));
+        let outside = self.rows().filter(outside).count();
+        if outside > 0 {
+            let reason = format!("{outside} rows have scores outside of 0..=1, so they are no probabilities");
+            return Err(NotComputable::not_applicable(reason));
+        }
+        let losses = self
+            .rows()
+            .map(|(label, row)| -at(row, label).clamp(PROBABILITY_MIN, 1.0 - PROBABILITY_MIN).ln());
+        Ok(Estimate::mean(losses))
+    }
+
+    /// The areas share their rows, so the variance is from the influence of a row on all of them together.
+    fn areas(&self) -> Result<Areas, NotComputable> {
+        let weight = 1.0 / self.classes.len().max(1) as f64;
+        let mut value = 0.0;
+        let mut influences = vec![0.0; self.labels.len()];
+        for (class, name) in self.classes.iter().enumerate() {
+            let of_class = self.rows().map(|(label, row)| (label == class, at(row, class)));
+            let curve = Curve::new(of_class.clone().collect());
+            let lacking = || match self.labels.contains(&class) {
+                false => without_rows(name),
+                true => super::confusion::one_class(),
+            };
+            let area = curve.area().ok_or_else(lacking)?;
+            value += weight * area.value;
+            for (influence, (label, score)) in influences.iter_mut().zip(of_class) {
+                *influence += weight * curve.influence(&area, label, score);
+            }
+        }
+        let variance = interval::of_influences(influences.iter().copied());
+        Ok(Areas { mean: Estimate { value, variance }, bound: 0.0 })
+    }
 }
 
-/// Mean over the classes of the ROC AUC of a class's score for that class against all others, 0..=1. The
-/// areas share their rows, so the interval is from the influence of a row on all of them together.
+/// Mean of −ln(score of the true class), the score kept within 1e-15 of 0 and 1, 0..=34.6.
+pub(super) fn log_loss(rows: &Multiclass) -> Result<MetricValue, NotComputable> {
+    Ok(MetricValue::normal(rows.log_loss.clone()?, (0.0, f64::INFINITY)))
+}
+
+/// Mean over the classes of the ROC AUC of a class's score for that class against all others, 0..=1.
 ///
 /// Source: Provost and Domingos 2000, CeDER working paper IS-00-04; the influences are DeLong's components.
 pub(super) fn auc_ovr_macro(rows: &Multiclass) -> Result<MetricValue, NotComputable> {
-    let scored = rows.scored()?;
-    let weight = 1.0 / rows.classes.len().max(1) as f64;
-    let mut value = 0.0;
-    let mut influences = vec![0.0; rows.labels.len()];
-    for (class, name) in rows.classes.iter().enumerate() {
-        let of_class = scored.clone().map(|(label, row)| (label == class, at(row, class)));
-        let curve = Curve::new(of_class.clone().collect());
-        let lacking = || match rows.table.of_truth(class) {
-            0 => NotComputable::degenerate(format!("no row is of class `{name}`")),
-            _ => super::confusion::one_class(),
-        };
-        let area = curve.area().ok_or_else(lacking)?;
-        value += weight * area.value;
-        for (influence, (label, score)) in influences.iter_mut().zip(of_class) {
-            *influence += weight * curve.influence(&area, label, score);
-        }
-    }
-    let variance = interval::of_influences(influences.iter().copied());
-    Ok(MetricValue::new(value, interval::normal(value, variance, (0.0, 1.0))))
+    let Areas { mean, bound } = rows.areas.clone()?;
+    Ok(MetricValue::normal(mean, (0.0, 1.0)).within(bound))
 }
 
 fn at(scores: &[f64], class: usize) -> f64 {
@@ -152,7 +183,7 @@ mod tests {
     fn the_first_of_equal_scores_is_predicted() {
         let rows = Multiclass::from_scores(names(3), &[1, 1], vec![0.4, 0.4, 0.2, 0.1, 0.5, 0.4]);
         let rows = rows.expect("scores for every class");
-        assert_eq!((rows.table.at(1, 0), rows.table.at(1, 1)), (1, 1));
+        assert_eq!((rows.table.at(1, 0), rows.table.at(1, 1)), (1.0, 1.0));
     }
 
     #[test]

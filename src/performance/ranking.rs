@@ -5,18 +5,13 @@
 //! of all metrics and counted. Rows of one score keep the order of the file, except in NDCG, which takes the
 //! mean over their orders.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use super::interval::{Estimate, Interval};
+use super::weighed::Weighed;
 use super::{MetricValue, NotComputable, RowsError};
-
-/// A row of a query.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RankedRow {
-    /// How much the query wants it, 0 or more.
-    pub relevance: f64,
-    /// The score; the highest is shown first.
-    pub score: f64,
-}
+use crate::summary::outcome::RankedRow;
 
 /// Queries with their rows.
 #[derive(Debug, Clone)]
@@ -26,6 +21,9 @@ pub struct Ranking {
     /// Queries without.
     irrelevant: u64,
     cutoffs: Vec<usize>,
+    /// Where the order of rows of one score is not known: the queries with the least relevant of them first.
+    /// In `queries` the most relevant are first then.
+    worst: Option<Vec<Vec<RankedRow>>>,
 }
 
 impl Ranking {
@@ -47,14 +45,31 @@ impl Ranking {
             }
             queries.entry(query).or_default().push(row);
         }
-        let all = queries.len();
-        let relevant = |rows: &Vec<RankedRow>| rows.iter().any(|row| row.relevance > 0.0);
-        let mut queries: Vec<Vec<RankedRow>> = queries.into_values().filter(relevant).collect();
-        for rows in &mut queries {
-            rows.sort_by(|a, b| b.score.partial_cmp(&a.score).unwrap_or(std::cmp::Ordering::Equal));
+        let mut ranking = Self::of(queries.into_values(), cutoffs);
+        for rows in &mut ranking.queries {
+            rows.sort_by(by_score);
         }
-        let irrelevant = (all - queries.len()) as u64;
-        Ok(Self { queries, irrelevant, cutoffs })
+        Ok(ranking)
+    }
+
+    /// Queries whose rows of one score have come in no order that is known.
+    pub(super) fn unordered(queries: impl Iterator<Item = Vec<RankedRow>>, cutoffs: Vec<usize>) -> Self {
+        let mut ranking = Self::of(queries, cutoffs);
+        let mut worst = ranking.queries.clone();
+        for rows in &mut ranking.queries {
+            rows.sort_by(|a, b| by_score(a, b).then(b.relevance.total_cmp(&a.relevance)));
+        }
+        for rows in &mut worst {
+            rows.sort_by(|a, b| by_score(a, b).then(a.relevance.total_cmp(&b.relevance)));
+        }
+        ranking.worst = Some(worst);
+        ranking
+    }
+
+    fn of(queries: impl Iterator<Item = Vec<RankedRow>>, cutoffs: Vec<usize>) -> Self {
+        let relevant = |rows: &Vec<RankedRow>| rows.iter().any(|row| row.relevance > 0.0);
+        let (queries, rest): (Vec<_>, Vec<_>) = queries.partition(relevant);
+        Self { queries, irrelevant: rest.len() as u64, cutoffs, worst: None }
     }
 
     /// Queries with something relevant.
@@ -66,8 +81,30 @@ impl Ranking {
         &self.cutoffs
     }
 
-    fn mean_of(&self, value: impl Fn(&[RankedRow]) -> f64 + Clone) -> MetricValue {
-        self.noted(MetricValue::mean(self.queries.iter().map(|rows| value(rows)), (0.0, 1.0)))
+    fn mean_of(&self, value: impl Fn(&[RankedRow]) -> f64) -> MetricValue {
+        let mean = |queries: &[Vec<RankedRow>]| {
+            let values = Estimate::mean(queries.iter().map(|rows| value(rows)));
+            MetricValue::normal(values, (0.0, 1.0))
+        };
+        self.of_orders(mean)
+    }
+
+    /// A measure of the order; where that of equal scores is not known, the middle of the best and the worst,
+    /// with an interval from the lower end of the worst's to the upper end of the best's.
+    fn of_orders(&self, measure: impl Fn(&[Vec<RankedRow>]) -> MetricValue) -> MetricValue {
+        let best = measure(&self.queries);
+        let Some(worst) = self.worst.as_deref().map(measure).filter(|worst| worst.value < best.value) else {
+            return self.noted(best);
+        };
+        let ends = worst.interval.zip(best.interval);
+        let interval = ends.map(|(worst, best)| Interval { low: worst.low, high: best.high });
+        let half = (best.value - worst.value) / 2.0;
+        self.noted(MetricValue::new(worst.value + half, interval).within(half))
+    }
+
+    /// By query how far its order is from the best possible: 1 − NDCG of the first k.
+    pub(super) fn losses(&self, cutoff: usize) -> impl Iterator<Item = f64> {
+        self.queries.iter().map(move |rows| 1.0 - ndcg_of(rows, cutoff))
     }
 
     fn noted(&self, value: MetricValue) -> MetricValue {
@@ -77,6 +114,11 @@ impl Ranking {
             n => value.with_detail(format!("{n} queries have nothing relevant")),
         }
     }
+}
+
+/// The highest score first. Of equal numbers, not of equal bits.
+fn by_score(a: &RankedRow, b: &RankedRow) -> Ordering {
+    b.score.partial_cmp(&a.score).unwrap_or(Ordering::Equal)
 }
 
 /// Weight of a place from 0: 1/log₂(place + 2).
@@ -106,14 +148,16 @@ fn gain(rows: &[RankedRow], cutoff: usize, tied: impl Fn(&RankedRow, &RankedRow)
 /// Sources: Järvelin and Kekäläinen 2002, doi:10.1145/582415.582418; McSherry and Najork 2008 for equal
 /// scores, doi:10.1007/978-3-540-78646-7_38.
 pub(super) fn ndcg(rows: &Ranking, cutoff: usize) -> Result<MetricValue, NotComputable> {
-    Ok(rows.mean_of(|rows| {
-        let mut best = rows.to_vec();
-        best.sort_by(|a, b| b.relevance.total_cmp(&a.relevance));
-        let ideal = gain(&best, cutoff, |_, _| false);
-        let share = gain(rows, cutoff, |a, b| a.score == b.score) / ideal;
-        // Rounding may lift it above 1; NaN, from relevances too large to add up, has to stay.
-        if share > 1.0 { 1.0 } else { share }
-    }))
+    Ok(rows.mean_of(|rows| ndcg_of(rows, cutoff)))
+}
+
+fn ndcg_of(rows: &[RankedRow], cutoff: usize) -> f64 {
+    let mut best = rows.to_vec();
+    best.sort_by(|a, b| b.relevance.total_cmp(&a.relevance));
+    let ideal = gain(&best, cutoff, |_, _| false);
+    let share = gain(rows, cutoff, |a, b| a.score == b.score) / ideal;
+    // Rounding may lift it above 1; NaN, from relevances too large to add up, has to stay.
+    if share > 1.0 { 1.0 } else { share }
 }
 
 /// Mean over queries of Σ precision at the relevant rows among the first k, over the smaller of k and the
@@ -143,8 +187,10 @@ pub(super) fn mrr(rows: &Ranking) -> Result<MetricValue, NotComputable> {
 /// Share of queries with a relevant row among the first k. Interval: Wilson.
 pub(super) fn hit(rows: &Ranking, cutoff: usize) -> Result<MetricValue, NotComputable> {
     let hit = |rows: &&Vec<RankedRow>| rows.iter().take(cutoff).any(|row| row.relevance > 0.0);
-    let hits = rows.queries.iter().filter(hit).count() as u64;
-    Ok(rows.noted(MetricValue::share(hits, rows.n())))
+    Ok(rows.of_orders(|queries| {
+        let hits = queries.iter().filter(hit).count() as u64;
+        MetricValue::share(Weighed::rows(hits), Weighed::rows(queries.len() as u64))
+    }))
 }
 
 #[cfg(test)]

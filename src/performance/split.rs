@@ -27,7 +27,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::interval::{self, Interval};
+use super::interval::{self, Estimate, Interval};
 use super::mean::UNBOUNDED;
 use super::{NotComputable, finite};
 
@@ -425,7 +425,8 @@ impl Shares {
     fn part(&self, linear: &Linear) -> Result<Part, NotComputable> {
         let of_reference = variance(&self.reference, &linear.reference, self.rows.reference);
         let variance = of_reference + variance(&self.now, &linear.now, self.rows.now);
-        let interval = interval::normal(finite(linear.value)?, finite(variance)?, UNBOUNDED);
+        let estimate = Estimate { value: finite(linear.value)?, variance: finite(variance)? };
+        let interval = interval::normal(estimate, UNBOUNDED);
         Ok(Part { value: linear.value, interval })
     }
 }

@@ -13,7 +13,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::interval::{self, Interval};
+use super::interval::{self, Estimate, Interval};
 use super::mean::{Mean, UNBOUNDED, mean_cost};
 use super::{CLASSES_MAX, NotComputable, finite};
 use crate::event::{Span, Timestamp};
@@ -327,7 +327,7 @@ pub struct Loss {
 impl Loss {
     fn new(value: f64, variance: f64) -> Result<Self, NotComputable> {
         let (value, variance) = (finite(value)?, finite(variance)?);
-        Ok(Self { value, interval: interval::normal(value, variance, UNBOUNDED) })
+        Ok(Self { value, interval: interval::normal(Estimate { value, variance }, UNBOUNDED) })
     }
 
     /// Whether the whole interval is above 0.

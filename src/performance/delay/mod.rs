@@ -34,7 +34,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use self::curve::{Curve, Reached};
-use super::interval::{self, Interval};
+use super::interval::{self, Estimate, Interval};
 use super::{Mean, NotComputable, finite};
 use crate::event::Span;
 
@@ -475,7 +475,7 @@ impl Corrected {
         Ok(Self {
             value,
             variance,
-            interval: interval::normal(value, variance, range),
+            interval: interval::normal(Estimate { value, variance }, range),
             rows,
             represented,
             effective_rows,

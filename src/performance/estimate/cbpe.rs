@@ -18,8 +18,8 @@
 //! Source: Białek, Kuberski, Perrakis and Bifet 2024, "Estimating model performance under covariate shift
 //! without labels", arXiv:2401.08348.
 
-use super::super::interval::{self, Interval};
-use super::super::{Measured, MetricValue, NotComputable};
+use super::super::interval::{self, Estimate, Interval};
+use super::super::{Measured, MetricValue, NotComputable, Task, better_of};
 use super::isotonic::{Isotonic, Point};
 use super::random::Random;
 
@@ -160,7 +160,13 @@ impl Cbpe {
                 Some(reason) => Err(reason.clone()),
                 None => self.value(expectation, &window, &halves, &beside),
             };
-            Measured { metric: expectation.metric.to_owned(), about: expectation.about, n, outcome }
+            Measured {
+                metric: expectation.metric.to_owned(),
+                about: expectation.about,
+                better: better_of(Task::Binary, expectation.metric),
+                n,
+                outcome,
+            }
         };
         EXPECTATIONS.iter().map(measure).collect()
     }
@@ -185,11 +191,9 @@ impl Cbpe {
         let halves = halves.iter().map(|halves| halves.each_ref().map(value_of));
         let (optimism, of_halves) = optimism(value, halves);
         let variance = of_labels + of_curve.max(of_halves);
-        let interval = interval::normal(value - optimism, variance, expectation.range);
-        let interval = interval.map(|interval| Interval {
-            low: interval.low.min(value),
-            high: interval.high.max(value),
-        });
+        let interval = interval::normal(Estimate { value: value - optimism, variance }, expectation.range);
+        let interval = interval
+            .map(|interval| Interval { low: interval.low.min(value), high: interval.high.max(value) });
         Ok(MetricValue { bound, ..MetricValue::new(value, interval) })
     }
 

@@ -62,7 +62,8 @@ mod tests {
         let cbpe = Cbpe::from_counts(&scores, &[100, 500, 900], &[900, 500, 100]).expect("both classes");
         let costs = CostMatrix::new(&[vec![0.0, 1.0], vec![5.0, 0.0]]).expect("costs");
         let cell = |score, rows: [f64; 2]| CostCell { score, rows, amount: rows, amount_squared: rows };
-        let mean = cbpe.expected_cost(&[cell(0.1, [100.0, 0.0]), cell(0.9, [0.0, 100.0])], &costs).expect("rows");
+        let mean =
+            cbpe.expected_cost(&[cell(0.1, [100.0, 0.0]), cell(0.9, [0.0, 100.0])], &costs).expect("rows");
         // A tenth of the negatives is missed at 5 each, a tenth of the positives is wrong at 1 each.
         assert!((mean.value - (0.1 * 5.0 + 0.1) / 2.0).abs() < 1e-12, "{mean:?}");
         // Σ n·slope²·p(1 − p)/n² of the labels, and the same with the reference's thousand rows a bin.
