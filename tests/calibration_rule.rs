@@ -186,6 +186,7 @@ fn settings(windows: &[(i64, i64)]) -> ModelSettings {
         segments_max: 10,
         versions_max: 10,
         early: driftline::quality::Settings { early: false, ..Default::default() },
+        performance: None,
         imported: None,
     }
 }

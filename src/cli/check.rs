@@ -137,7 +137,7 @@ fn extend_model(described: &mut Value, config: &Config, model: &Model, settings:
         .windows
         .windows
         .iter()
-        .map(|window| json!({ "length": window.length, "slide": window.slide, "alpha": alpha(model, window.slide) }))
+        .map(|window| json!({ "length": window.length, "slide": window.slide, "alpha": alpha(settings, window.slide) }))
         .collect();
     let found = baselines_found(config, model);
     if let Value::Object(members) = described {
@@ -148,8 +148,8 @@ fn extend_model(described: &mut Value, config: &Config, model: &Model, settings:
     }
 }
 
-fn alpha(model: &Model, slide: Span) -> f64 {
-    alpha_per_window(model.verdict.budget, slide, model.early.parts(&model.windows))
+fn alpha(settings: &ModelSettings, slide: Span) -> f64 {
+    alpha_per_window(settings.verdict.budget, slide, settings.budget_parts())
 }
 
 // === for people ===
@@ -325,7 +325,7 @@ fn bytes(bytes: usize) -> String {
 fn model(page: &mut Page, config: &Config, model: &Model, settings: &ModelSettings) {
     page.heading(format_args!("model {}", model.name));
     baselines(page, config, model);
-    windows(page, model);
+    windows(page, settings);
     let floors = model.verdict.floors;
     page.entry(
         "floors",
@@ -335,7 +335,7 @@ fn model(page: &mut Page, config: &Config, model: &Model, settings: &ModelSettin
         ),
     );
     page.entry("rows_min", format_args!("{}, windows with fewer are not tested", model.verdict.rows_min));
-    page.entry("early", early(model));
+    page.entry("early", early(settings));
     incident(page, model);
     page.entry(
         "limits",
@@ -383,7 +383,7 @@ fn baselines(page: &mut Page, config: &Config, model: &Model) {
     }
 }
 
-fn windows(page: &mut Page, model: &Model) {
+fn windows(page: &mut Page, model: &ModelSettings) {
     let settings = &model.windows;
     let budget = model.verdict.budget;
     let lengths = settings.windows.len();
@@ -401,7 +401,7 @@ fn windows(page: &mut Page, model: &Model) {
             "{} per {}, over all columns, segments and lengths; {:.3} for each length",
             budget.alarms,
             budget.period,
-            budget.alarms / model.early.parts(&model.windows).max(1) as f64
+            budget.alarms / model.budget_parts().max(1) as f64
         ),
     );
     if let Some(procedure) = &model.verdict.online_fdr {
@@ -419,7 +419,7 @@ fn windows(page: &mut Page, model: &Model) {
 }
 
 /// What the early watch does.
-fn early(model: &Model) -> String {
+fn early(model: &ModelSettings) -> String {
     let Some(ticks) = model.early.ticks(&model.windows) else {
         let why = if model.early.early { "the shortest window is as fast" } else { "early = false" };
         return format!("off: {why}");
@@ -428,7 +428,7 @@ fn early(model: &Model) -> String {
         "missing, wrongly typed and rejected (over {}) records alarm per {} of event time; {:.3} of the budget",
         model.early.rejected_share_expected,
         ticks.length(),
-        model.verdict.budget.alarms / model.early.parts(&model.windows) as f64
+        model.verdict.budget.alarms / model.budget_parts().max(1) as f64
     )
 }
 

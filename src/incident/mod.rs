@@ -41,6 +41,9 @@ pub struct RetrainSettings {
     pub cooldown: Span,
     /// Calls in any seven days of event time.
     pub per_week_max: u32,
+    /// Whether the call waits until the loss outweighs what a retraining costs.
+    #[serde(default)]
+    pub only_if_it_pays: bool,
 }
 
 /// Where an incident stands.

@@ -16,6 +16,7 @@ fn settings() -> Settings {
             after_windows: 2,
             cooldown: WEEK,
             per_week_max: 1,
+            only_if_it_pays: false,
         }),
     }
 }

@@ -11,7 +11,7 @@ use crate::quality::HighestRates;
 use crate::summary::{CategoryIndex, Shape};
 use crate::verdict::{Calibrations, Collected, Season, Source};
 use crate::window::{self, Cut};
-use crate::{incident, quality, verdict};
+use crate::{incident, performance, quality, verdict};
 
 /// Versions without a baseline that are remembered as such; further ones are taken as absent unasked.
 const ABSENT_MAX: usize = 1_000;
@@ -29,6 +29,8 @@ pub struct ModelSettings {
     pub incident: incident::Settings,
     /// What is watched before windows close.
     pub early: quality::Settings,
+    /// How it is measured whether it is still right, if that is asked for.
+    pub performance: Option<performance::Settings>,
     /// Most segment values told apart.
     pub segments_max: usize,
     /// Most versions watched.
@@ -38,9 +40,11 @@ pub struct ModelSettings {
 }
 
 impl ModelSettings {
-    /// Into how many parts the budget is split: one for each window length, and one for the early watch.
+    /// Into how many parts the budget is split: one for each window length, one for the early watch, and those
+    /// of performance, if it is measured.
     pub fn budget_parts(&self) -> usize {
-        self.early.parts(&self.windows)
+        let performance = self.performance.as_ref().map_or(0, performance::Settings::parts);
+        self.early.parts(&self.windows) + performance
     }
 }
 
