@@ -2,7 +2,7 @@
 //! baseline file, and the two commands.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use driftline::event::decode::TimestampUnit;
 use driftline::event::{ColumnKind, Role, Span};
 use driftline::summary::{ColumnSummary, Shape};
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use parquet::arrow::ArrowWriter;
 use serde_json::Value;
@@ -466,9 +467,9 @@ fn every_cut_and_every_flipped_bit_is_refused() {
 #[test]
 fn newer_and_foreign_files_are_refused_with_what_to_do() {
     let dir = scratch();
-    let newer = "{\"format\":\"driftline-baseline\",\"version\":3,\"sha256\":\"\"}\n{}";
+    let newer = "{\"format\":\"driftline-baseline\",\"version\":4,\"sha256\":\"\"}\n{}";
     let text = Baseline::read(&write_gzip(&dir, "newer", newer)).expect_err("newer").to_string();
-    assert!(text.contains("format 3") && text.contains("upgrade driftline"), "{text}");
+    assert!(text.contains("format 4") && text.contains("upgrade driftline"), "{text}");
     let altered = "{\"format\":\"driftline-baseline\",\"version\":1,\"sha256\":\"ab\"}\n{}";
     let text = Baseline::read(&write_gzip(&dir, "altered", altered)).expect_err("altered").to_string();
     assert!(text.contains("its hash does not match"), "{text}");
@@ -493,6 +494,26 @@ fn a_file_of_format_1_is_still_read() {
     assert!(baseline.segments.is_empty() && baseline.columns.iter().all(|column| column.extremes.is_none()));
     let id = baseline.id;
     assert_eq!(baseline.sealed().id, id, "what is not there alters no id");
+}
+
+#[test]
+fn a_file_of_format_2_is_still_read_and_written_byte_by_byte() {
+    let path = Path::new("tests/fixtures/format-2.baseline");
+    let baseline = Baseline::read(path).expect("read");
+    let id = fs::read_to_string("tests/fixtures/format-2.id").expect("read");
+    assert_eq!(baseline.id.to_string(), id.trim());
+    assert_eq!((baseline.rows, baseline.columns.len(), baseline.segments.len()), (300, 4, 3));
+    assert!(baseline.outcomes.is_none());
+    let dir = scratch();
+    let again = dir.path().join("again.baseline");
+    baseline.write(&again).expect("written");
+    let content = |path: &Path| {
+        let mut text = String::new();
+        let file = fs::File::open(path).expect("a file");
+        GzDecoder::new(file).read_to_string(&mut text).expect("text");
+        text
+    };
+    assert_eq!(content(&again), content(path));
 }
 
 // === the commands ===

@@ -185,8 +185,8 @@ fn settings(windows: &[(i64, i64)]) -> ModelSettings {
         },
         segments_max: 10,
         versions_max: 10,
-        performance: None,
         early: driftline::quality::Settings { early: false, ..Default::default() },
+        performance: None,
         imported: None,
     }
 }

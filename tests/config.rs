@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use driftline::cli::check;
 use driftline::config::{self, Config, ConfigErrors, Purpose};
+use driftline::performance::{Bound, Limit};
+use driftline::summary::outcome::Task;
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -130,7 +132,9 @@ fn defaults_are_what_the_reference_says() {
     let stream = "[[stream]]\ntopic = \"t\"\nfields = { timestamp = \"/t\", timestamp_unit = \"s\" }\n";
     let channel = "[[channel]]\nname = \"a\"\nkind = \"pagerduty\"\nrouting_key = \"env:ROUTING\"\n";
     let retrain = "[model.retrain]\nchannel = \"r\"\n[[channel]]\nname = \"r\"\nkind = \"retrain\"\nurl = \"https://a/\"\n";
-    let least = with(&format!("{retrain}{channel}{stream}[kafka]\nbrokers = \"k:9092\"\n")).expect("least");
+    let performance = "[model.performance]\ntask = \"binary\"\n[model.value]\ncosts = [[0, 1], [1, 0]]\ncurrency = \"EUR\"\n";
+    let least = with(&format!("{performance}{retrain}{channel}{stream}[kafka]\nbrokers = \"k:9092\"\n"))
+        .expect("least");
     let written = parse(&reference()).expect("reference");
     let (least, written) = (config::describe(&least), config::describe(&written));
     for key in [
@@ -158,6 +162,16 @@ fn defaults_are_what_the_reference_says() {
         "/models/0/segments_max",
         "/models/0/versions_max",
         "/models/0/retrain",
+        "/models/0/performance/positive",
+        "/models/0/performance/threshold",
+        "/models/0/performance/metric",
+        "/models/0/performance/windows",
+        "/models/0/performance/label_delay_max",
+        "/models/0/performance/labels_min",
+        "/models/0/performance/mature_at",
+        "/models/0/performance/waiting_max",
+        "/models/0/performance/waiting_bytes_max",
+        "/models/0/value/horizon",
         "/channels/1/url",
         "/channels/1/timeout",
         "/channels/1/attempts_max",
@@ -169,6 +183,175 @@ fn defaults_are_what_the_reference_says() {
         assert!(default.is_some(), "{key}");
         assert_eq!(default, said, "{key}");
     }
+}
+
+// === performance ===
+
+#[test]
+fn performance_and_value_become_the_settings_of_the_model() {
+    let text = reference();
+    let config = parse(&text).expect("reference");
+    let settings = config.models[0].performance.as_ref().expect("settings");
+    assert_eq!((settings.task, settings.metric.as_str()), (Task::Binary, "roc_auc"));
+    assert_eq!(
+        settings.limits,
+        [
+            Limit { metric: "roc_auc".into(), bound: Bound::Below(0.65) },
+            Limit { metric: "log_loss".into(), bound: Bound::Above(0.9) },
+        ]
+    );
+    let value = settings.value.as_ref().expect("value");
+    assert_eq!(value.costs, [[0.0, 0.6], [0.05, 0.0]]);
+    assert_eq!((value.amount.as_deref(), value.retrain_cost), (Some("loan_amount"), 12_000.0));
+    assert_eq!(settings.outcomes().amount.as_deref(), Some("loan_amount"));
+    let retrain = config.models[0].incident.retrain.as_ref().expect("retrain");
+    assert!(!retrain.only_if_it_pays);
+    let shown = config::describe(&config);
+    assert_eq!(shown["models"][0]["performance"]["task"], "binary");
+    assert_eq!(shown["models"][0]["value"]["currency"], "EUR");
+    assert_ne!(config.id, parse(&text.replace("below = 0.65", "below = 0.66")).expect("right").id);
+    let bare = with("").expect("right");
+    assert!(bare.models[0].performance.is_none());
+    assert!(config::describe(&bare)["models"][0].get("performance").is_none());
+}
+
+#[test]
+fn what_does_not_fit_the_task_is_refused_with_what_to_do() {
+    let value = "[model.value]\ncurrency = \"EUR\"";
+    for (addition, expected) in [
+        ("[model.performance]", "`task` is missing in `[model.performance]`"),
+        (
+            "[model.performance]\ntask = \"binery\"",
+            "`model.performance.task` must be one of \"binary\", \"multiclass\", \"regression\", \"ranking\"",
+        ),
+        (
+            "performance = { task = \"binary\", metric = \"roc-auc\" }",
+            "\"roc-auc\" is no metric of a binary model",
+        ),
+        (
+            "performance = { task = \"regression\", metric = \"f1\" }",
+            "\"f1\" is no metric of a regression model",
+        ),
+        (
+            "performance = { task = \"ranking\", metric = \"ndcg@0\" }",
+            "\"ndcg@0\" is no metric of a ranking model",
+        ),
+        (
+            "performance = { task = \"regression\", positive = [\"1\"] }",
+            "`model.performance.positive` means nothing to a regression model",
+        ),
+        (
+            "performance = { task = \"multiclass\", classes = [\"a\"] }",
+            "`model.performance.classes` must name 2 to 50 classes",
+        ),
+        ("performance = { task = \"multiclass\", classes = [\"a\", \"a\"] }", "\"a\" is named twice"),
+        (
+            "performance = { task = \"binary\", labels_mim = 3 }",
+            "unknown key `labels_mim` in `[model.performance]`",
+        ),
+        (
+            "performance = { task = \"binary\", label_delay_max = \"1s\" }",
+            "`model.performance.label_delay_max` must be between 1m and 1098d",
+        ),
+        (
+            "performance = { task = \"binary\", mature_at = 2 }",
+            "`model.performance.mature_at` must be between 0 and 1",
+        ),
+        (
+            "windows = [\"7h\"]\nperformance = { task = \"binary\" }",
+            "performance windows of 1d every 1d are not made of the model's panes of 7h",
+        ),
+        (
+            "performance = { task = \"binary\", limits = [{ metric = \"f1\" }] }",
+            "a limit has either `below` or `above`",
+        ),
+        (
+            "performance = { task = \"binary\", limits = [{ metric = \"mae\", below = 1 }] }",
+            "\"mae\" is no metric of a binary model",
+        ),
+        (value, "`model.value` needs `model.performance`"),
+        (
+            "performance = { task = \"binary\" }\nvalue = { costs = [[0, 1], [1, 0]] }",
+            "`currency` is missing in `[model.value]`",
+        ),
+        (
+            "performance = { task = \"binary\" }\nvalue = { currency = \"EUR\", costs = [[0, 1]] }",
+            "`model.value.costs` must be 2 rows of 2 numbers",
+        ),
+        (
+            "performance = { task = \"binary\" }\nvalue = { currency = \"EUR\", costs = [[1, 1], [2, 2]] }",
+            "by `model.value` no mistake of the model costs anything",
+        ),
+        (
+            "performance = { task = \"multiclass\" }\nvalue = { currency = \"EUR\", costs = [[0, 1], [1, 0]] }",
+            "costs of several classes need the classes' names",
+        ),
+        (
+            "performance = { task = \"regression\" }\nvalue = { currency = \"EUR\" }",
+            "by `model.value` no mistake of the model costs anything",
+        ),
+        (
+            "performance = { task = \"regression\" }\nvalue = { currency = \"EUR\", over = -1 }",
+            "`model.value.over` must be between 0 and 1000000000000",
+        ),
+    ] {
+        assert_eq!(messages(with(addition)), [expected], "{addition}");
+    }
+    let help = with("performance = { task = \"binary\", metric = \"roc-auc\" }").expect_err("refused");
+    assert_eq!(help.mistakes()[0].help.as_deref(), Some("did you mean \"roc_auc\"?"));
+    let help = with("performance = { task = \"binary\", labels_mim = 3 }").expect_err("refused");
+    assert_eq!(help.mistakes()[0].help.as_deref(), Some("did you mean `labels_min`?"));
+}
+
+#[test]
+fn a_retraining_that_must_pay_needs_costs() {
+    let channel = "[[channel]]\nname = \"r\"\nkind = \"retrain\"\nurl = \"https://a/\"\n";
+    let retrain = "retrain = { channel = \"r\", only_if_it_pays = true }\n";
+    let found = messages(with(&format!("{retrain}{channel}")));
+    assert_eq!(found, ["nothing says what a retraining would save"]);
+    let priced = "performance = { task = \"regression\" }\nvalue = { currency = \"EUR\", over = 1 }\n";
+    let config = with(&format!("{retrain}{priced}{channel}")).expect("right");
+    assert!(config.models[0].incident.retrain.as_ref().is_some_and(|retrain| retrain.only_if_it_pays));
+}
+
+#[test]
+fn what_keeps_performance_from_being_measured_is_a_warning() {
+    let performance = |keys: &str| format!("[model.performance]\ntask = \"binary\"\n{keys}\n");
+    let stream = |topic: &str, fields: &str| {
+        format!(
+            "[[stream]]\ntopic = \"{topic}\"\n[stream.fields]\ntimestamp = \"/t\"\ntimestamp_unit = \"s\"\n{fields}\n"
+        )
+    };
+    let warnings = |text: String| {
+        let mut warnings = with(&text).unwrap_or_else(|errors| panic!("{}", errors.render(false))).warnings;
+        warnings.retain(|warning| warning.contains("label") || warning.contains("scores"));
+        warnings
+    };
+    let score = stream("events", "score = \"/s\"");
+    assert_eq!(
+        warnings(performance("") + &score),
+        [
+            "no stream of the model \"credit\" maps `label`, so its performance is estimated and never measured"
+        ]
+    );
+    let labels = stream("labels", "id = \"/id\"\nlabel = \"/y\"");
+    assert_eq!(
+        warnings(performance("") + &score + &labels),
+        [
+            "labels of the model \"credit\" meet their predictions by id, and the stream \"events\" maps no `id`"
+        ]
+    );
+    let short = performance("label_delay_max = \"2d\"") + &stream("both", "score = \"/s\"\nlabel = \"/y\"");
+    assert_eq!(
+        warnings(short),
+        ["labels of the model \"credit\" are waited for 2d, less than its performance window of 7d lasts"]
+    );
+    let several = "[model.performance]\ntask = \"multiclass\"\nclasses = [\"a\", \"b\", \"c\"]\n";
+    let scores = stream("both", "scores = { a = \"/a\", b = \"/b\" }\nlabel = \"/y\"");
+    assert_eq!(
+        warnings(several.to_owned() + &scores),
+        ["the 2 scores of the stream \"both\" are not one for each of the 3 classes of the model \"credit\""]
+    );
 }
 
 // === what mistakes look like ===

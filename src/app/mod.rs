@@ -42,7 +42,7 @@ pub fn plan_of(config: &Config) -> Result<Plan, String> {
             verdict: model.verdict.clone(),
             incident: model.incident.clone(),
             early: model.early,
-            performance: None,
+            performance: model.performance.clone(),
             segments_max: model.segments_max,
             versions_max: model.versions_max,
             imported: model.reference.as_deref().map(|path| imported(&model.name, path)).transpose()?,

@@ -53,7 +53,7 @@ pub(super) fn tables(model: &Model, settings: &ModelSettings, baselines: &[PathB
     for (path, baseline) in read {
         let calibrations = &Prepared::new(Arc::new(baseline.clone()), settings).calibrations;
         for window in windows {
-            let parts = model.early.parts(&model.windows);
+            let parts = settings.budget_parts();
             let alpha = alpha_per_window(model.verdict.budget, window.slide, parts);
             let block = alpha_per_block(model.verdict.budget, window.length, parts);
             let found = calibrations.get(window.length);

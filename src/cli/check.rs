@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::blind_spots;
+use super::{blind_spots, measured};
 use crate::app::plan_of;
 use crate::baseline::Baseline;
 use crate::config::{self, Config, ConfigErrors, Model};
@@ -118,15 +118,17 @@ fn errors_as_json(errors: &ConfigErrors) -> Value {
 
 fn right_as_json(config: &Config, plan: &Plan) -> Value {
     let mut value = config::describe(config);
+    let mut warnings = config.warnings.clone();
     if let Some(models) = value.get_mut("models").and_then(Value::as_array_mut) {
         for ((described, model), plan) in models.iter_mut().zip(&config.models).zip(plan.models()) {
             extend_model(described, config, model, &plan.settings);
+            warnings.extend(extend_performance(described, config, model, &plan.settings));
         }
     }
     if let Value::Object(members) = &mut value {
         members.insert("ok".to_owned(), json!(true));
         members.insert("config".to_owned(), json!(config.id));
-        members.insert("warnings".to_owned(), json!(config.warnings));
+        members.insert("warnings".to_owned(), json!(warnings));
     }
     value
 }
@@ -137,7 +139,7 @@ fn extend_model(described: &mut Value, config: &Config, model: &Model, settings:
         .windows
         .windows
         .iter()
-        .map(|window| json!({ "length": window.length, "slide": window.slide, "alpha": alpha(model, window.slide) }))
+        .map(|window| json!({ "length": window.length, "slide": window.slide, "alpha": alpha(settings, window.slide) }))
         .collect();
     let found = baselines_found(config, model);
     if let Value::Object(members) = described {
@@ -148,8 +150,20 @@ fn extend_model(described: &mut Value, config: &Config, model: &Model, settings:
     }
 }
 
-fn alpha(model: &Model, slide: Span) -> f64 {
-    alpha_per_window(model.verdict.budget, slide, model.early.parts(&model.windows))
+/// Adds what is measured and against what, and gives what keeps it from being measured.
+fn extend_performance(
+    described: &mut Value,
+    config: &Config,
+    model: &Model,
+    settings: &ModelSettings,
+) -> Vec<String> {
+    let found = measured::find(model, &baselines_found(config, model));
+    measured::extend(described, settings, &found);
+    measured::warnings(config, model, &found)
+}
+
+fn alpha(settings: &ModelSettings, slide: Span) -> f64 {
+    alpha_per_window(settings.verdict.budget, slide, settings.budget_parts())
 }
 
 // === for people ===
@@ -167,13 +181,23 @@ fn summary(path: &Path, config: &Config, plan: &Plan) -> String {
     for warning in &config.warnings {
         page.line(format_args!("warning: {warning}"));
     }
+    let measured = |model: &Model| measured::find(model, &baselines_found(config, model));
+    let outcomes: Vec<Vec<measured::Found>> = config.models.iter().map(measured).collect();
+    for (model, found) in config.models.iter().zip(&outcomes) {
+        for warning in measured::warnings(config, model, found) {
+            page.line(format_args!("warning: {warning}"));
+        }
+    }
     // What may be secret is taken from the description, where it is redacted already.
     let described = config::describe(config);
     service(&mut page, config);
     kafka(&mut page, config, &described);
     config.streams.iter().for_each(|item| stream(&mut page, item));
-    for (item, plan) in config.models.iter().zip(plan.models()) {
+    for ((item, plan), found) in config.models.iter().zip(plan.models()).zip(&outcomes) {
         model(&mut page, config, item, &plan.settings);
+        for (name, said) in measured::entries(&plan.settings, found) {
+            page.entry(name, said);
+        }
     }
     let channels = described.get("channels").and_then(Value::as_array).into_iter().flatten();
     config.channels.iter().zip(channels).for_each(|(item, described)| channel(&mut page, item, described));
@@ -325,7 +349,7 @@ fn bytes(bytes: usize) -> String {
 fn model(page: &mut Page, config: &Config, model: &Model, settings: &ModelSettings) {
     page.heading(format_args!("model {}", model.name));
     baselines(page, config, model);
-    windows(page, model);
+    windows(page, settings);
     let floors = model.verdict.floors;
     page.entry(
         "floors",
@@ -335,7 +359,7 @@ fn model(page: &mut Page, config: &Config, model: &Model, settings: &ModelSettin
         ),
     );
     page.entry("rows_min", format_args!("{}, windows with fewer are not tested", model.verdict.rows_min));
-    page.entry("early", early(model));
+    page.entry("early", early(settings));
     incident(page, model);
     page.entry(
         "limits",
@@ -383,7 +407,7 @@ fn baselines(page: &mut Page, config: &Config, model: &Model) {
     }
 }
 
-fn windows(page: &mut Page, model: &Model) {
+fn windows(page: &mut Page, model: &ModelSettings) {
     let settings = &model.windows;
     let budget = model.verdict.budget;
     let lengths = settings.windows.len();
@@ -401,7 +425,7 @@ fn windows(page: &mut Page, model: &Model) {
             "{} per {}, over all columns, segments and lengths; {:.3} for each length",
             budget.alarms,
             budget.period,
-            budget.alarms / model.early.parts(&model.windows).max(1) as f64
+            budget.alarms / model.budget_parts().max(1) as f64
         ),
     );
     if let Some(procedure) = &model.verdict.online_fdr {
@@ -419,7 +443,7 @@ fn windows(page: &mut Page, model: &Model) {
 }
 
 /// What the early watch does.
-fn early(model: &Model) -> String {
+fn early(model: &ModelSettings) -> String {
     let Some(ticks) = model.early.ticks(&model.windows) else {
         let why = if model.early.early { "the shortest window is as fast" } else { "early = false" };
         return format!("off: {why}");
@@ -428,7 +452,7 @@ fn early(model: &Model) -> String {
         "missing, wrongly typed and rejected (over {}) records alarm per {} of event time; {:.3} of the budget",
         model.early.rejected_share_expected,
         ticks.length(),
-        model.verdict.budget.alarms / model.early.parts(&model.windows) as f64
+        model.verdict.budget.alarms / model.budget_parts().max(1) as f64
     )
 }
 

@@ -9,6 +9,8 @@ pub mod compare;
 pub mod demo;
 pub mod detect;
 pub mod evaluate;
+mod measured;
+mod reference;
 pub mod replay;
 pub mod run;
 pub mod test_alert;

@@ -152,7 +152,7 @@ fn constant_or_pointer(field: Option<&Field>) -> (Option<&str>, Option<&str>) {
 
 fn model(config: &Config, model: &Model, detail: Detail) -> Value {
     let budget = model.verdict.budget;
-    json!({
+    let mut value = json!({
         "name": model.name,
         "baseline": path(config, &model.baseline, detail),
         "windows": model.windows.windows,
@@ -189,7 +189,15 @@ fn model(config: &Config, model: &Model, detail: Detail) -> Value {
             "categorical": model.training.categorical,
             "segment": model.training.segment,
         },
-    })
+    });
+    // Left out where performance is not measured: the id of such a configuration is what it always was.
+    if let (Some(performance), Value::Object(members)) = (&model.performance, &mut value) {
+        let mut performance = json!(performance);
+        let costs = performance.as_object_mut().and_then(|members| members.remove("value"));
+        members.insert("performance".to_owned(), performance);
+        members.insert("value".to_owned(), costs.unwrap_or_default());
+    }
+    value
 }
 
 fn channel(config: &Config, channel: &ChannelSettings, detail: Detail) -> Value {

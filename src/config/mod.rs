@@ -6,7 +6,7 @@
 //! mistake is collected; only a document without mistakes becomes a [`Config`].
 //!
 //! - `document.rs` is the reader: tables, items, spans; `error.rs` and `mask.rs` are what it reports.
-//! - `service.rs`, `kafka.rs`, `stream.rs`, `model.rs`, `channel.rs` hold the keys, one topic each;
+//! - `service.rs`, `kafka.rs`, `stream.rs`, `model.rs`, `performance.rs`, `channel.rs` hold the keys, one topic each;
 //!   `secret.rs` is for values that may be secret, whatever their topic.
 //! - `assemble.rs` joins the topics and checks what holds between them; `describe.rs` renders the result
 //!   and makes its id; `warnings.rs` finds what is allowed but suspicious.
@@ -25,6 +25,7 @@ mod error;
 mod kafka;
 mod mask;
 mod model;
+mod performance;
 mod secret;
 mod service;
 mod stream;
@@ -108,6 +109,8 @@ pub struct Model {
     pub incident: incident::Settings,
     /// What is watched before windows close.
     pub early: quality::Settings,
+    /// How it is measured whether it is still right, if that is asked for.
+    pub performance: Option<crate::performance::Settings>,
     /// Most values of the segment column that are told apart; further ones count as `(other)`.
     pub segments_max: usize,
     /// Most versions watched at once.
@@ -207,7 +210,7 @@ impl Model {
 
 /// Every section of the configuration with its keys, in the order the reference shows them.
 pub fn sections() -> impl Iterator<Item = &'static Section> {
-    let all: [&'static Section; 12] = [
+    let all: [&'static Section; 15] = [
         &assemble::DOCUMENT,
         &service::SERVICE,
         &kafka::KAFKA,
@@ -218,6 +221,9 @@ pub fn sections() -> impl Iterator<Item = &'static Section> {
         &model::FLOORS,
         &model::ONLINE_FDR,
         &model::RETRAIN,
+        &performance::PERFORMANCE,
+        &performance::LIMIT,
+        &performance::VALUE,
         &model::TRAINING,
         &channel::CHANNEL,
     ];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::channel::Declared;
 use super::document::{Item, Section, Table, closest, key, quoted};
-use super::{Model, Training};
+use super::{Model, Training, performance};
 use crate::event::Span;
 use crate::event::decode::TimestampUnit;
 use crate::{incident, quality, verdict, window};
@@ -38,6 +38,8 @@ pub(super) static MODEL: Section = Section {
         key("retrain", "when and where retraining is asked for"),
         key("segments_max", "most segments told apart"),
         key("versions_max", "most versions watched at once"),
+        key("performance", "how it is measured whether the model is still right"),
+        key("value", "what mistakes and retraining cost"),
         key("training", "column roles of the training file"),
     ],
 };
@@ -82,6 +84,7 @@ pub(super) static RETRAIN: Section = Section {
         key("channel", "name of a channel of the kind \"retrain\""),
         key("after_windows", "alarming windows since the incident opened, before the call"),
         key("cooldown", "event time between two calls"),
+        key("only_if_it_pays", "whether the loss must outweigh the cost of a retraining before the call"),
         key("per_week_max", "calls in any seven days of event time"),
     ],
 };
@@ -119,6 +122,7 @@ pub(super) fn read(table: &Table<'_>, channels: &[Declared]) -> Option<Model> {
     let verdict = verdict(table, windows.as_ref());
     let incident = incident(table, channels);
     let early = early(table);
+    let performance = performance::read(table, windows.as_ref());
     let segments_max = table.or("segments_max", 100, |item| item.size(1..=10_000));
     let versions_max = table.or("versions_max", 10, |item| item.size(1..=1_000));
     let reference = table.maybe("reference", Item::path);
@@ -130,6 +134,7 @@ pub(super) fn read(table: &Table<'_>, channels: &[Declared]) -> Option<Model> {
         verdict: verdict?,
         incident: incident?,
         early: early?,
+        performance: performance?,
         segments_max: segments_max?,
         versions_max: versions_max?,
         reference: reference?,
@@ -169,7 +174,7 @@ fn windows(table: &Table<'_>) -> Option<window::Settings> {
     })
 }
 
-fn window_list(item: &Item<'_>) -> Option<Vec<window::WindowSettings>> {
+pub(super) fn window_list(item: &Item<'_>) -> Option<Vec<window::WindowSettings>> {
     let items = item.list()?;
     if items.is_empty() || items.len() > WINDOWS_MAX {
         return item.refuse(format!("`{}` must name 1 to {WINDOWS_MAX} windows", item.path), None);
@@ -340,7 +345,7 @@ fn incident(table: &Table<'_>, channels: &[Declared]) -> Option<incident::Settin
     let resolve_after = table.or("resolve_after", 3, |item| item.small(1..=1_000));
     let critical_effect = table.or("critical_effect", 0.2, |item| item.number(0.0..=100.0));
     let heard = table.or("channels", Vec::new(), |item| incident_channels(item, channels));
-    let retrain = table.maybe("retrain", |item| retrain(&item.table(&RETRAIN)?, channels));
+    let retrain = table.maybe("retrain", |item| retrain(&item.table(&RETRAIN)?, channels, table));
     Some(incident::Settings {
         open_after: open_after?,
         resolve_after: resolve_after?,
@@ -386,7 +391,7 @@ fn known_channel<'c>(item: &Item<'_>, channels: &'c [Declared]) -> Option<&'c De
     item.unfit(format!("no `[[channel]]` is called {}", quoted(name)), help)
 }
 
-fn retrain(table: &Table<'_>, channels: &[Declared]) -> Option<incident::RetrainSettings> {
+fn retrain(table: &Table<'_>, channels: &[Declared], model: &Table<'_>) -> Option<incident::RetrainSettings> {
     let channel = table.need("channel", |item| {
         let channel = known_channel(item, channels)?;
         match channel.kind.as_deref() {
@@ -401,12 +406,20 @@ fn retrain(table: &Table<'_>, channels: &[Declared]) -> Option<incident::Retrain
     let cooldown = table
         .or("cooldown", Span::from_secs(7 * DAY), |item| item.span(Span::ZERO..=Span::from_secs(366 * DAY)));
     let per_week_max = table.or("per_week_max", 1, |item| item.small(1..=1_000));
+    let only_if_it_pays = table.or("only_if_it_pays", false, |item| {
+        let asked = item.boolean()?;
+        if asked && model.get("value").is_none() {
+            let help = "write `[model.value]` with what mistakes and a retraining cost, or leave this out";
+            return item.unfit("nothing says what a retraining would save".to_owned(), help.to_owned());
+        }
+        Some(asked)
+    });
     Some(incident::RetrainSettings {
         channel: channel?,
         after_windows: after_windows?,
         cooldown: cooldown?,
         per_week_max: per_week_max?,
-        only_if_it_pays: false,
+        only_if_it_pays: only_if_it_pays?,
     })
 }
 

@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 use super::{Config, Model};
 use crate::event::decode::FeatureMapping;
 use crate::notify::ChannelSettings;
+use crate::performance;
 use crate::source::Stream;
 
 /// Length of PagerDuty's integration keys, in characters.
@@ -65,7 +66,74 @@ fn model(config: &Config, model: &Model) -> Vec<String> {
         warnings
             .push(format!("the model \"{}\" has no channels, so nobody hears of its incidents", model.name));
     }
+    if let Some(settings) = &model.performance {
+        warnings.extend(performance(config, model, settings));
+    }
     warnings
+}
+
+/// What keeps performance from being measured as it is meant.
+fn performance(config: &Config, model: &Model, settings: &performance::Settings) -> Vec<String> {
+    let name = &model.name;
+    let fed = || config.streams.iter().filter(|stream| model.is_fed_by(stream));
+    let labels = || fed().filter(|stream| stream.mapping.label.is_some());
+    let predicts =
+        |stream: &&Stream| stream.mapping.prediction.is_some() || !stream.mapping.scores.is_empty();
+    let mut warnings = Vec::new();
+    if fed().next().is_some() && labels().next().is_none() {
+        warnings.push(format!(
+            "no stream of the model \"{name}\" maps `label`, so its performance is estimated and never measured"
+        ));
+    }
+    if fed().next().is_some() && !fed().any(|stream| predicts(&stream)) {
+        warnings.push(format!(
+            "no stream of the model \"{name}\" maps `prediction` or `score`, so there is nothing to measure"
+        ));
+    }
+    let apart = labels().any(|stream| !predicts(&stream));
+    let halves = fed().filter(|stream| stream.mapping.label.is_some() || predicts(stream));
+    for stream in halves.filter(|stream| apart && stream.mapping.id.is_none()) {
+        warnings.push(format!(
+            "labels of the model \"{name}\" meet their predictions by id, and the stream \"{}\" maps no `id`",
+            stream.topic
+        ));
+    }
+    warnings.extend(scores_of_classes(model, settings, fed().filter(predicts)));
+    let lengths = settings.windows.iter().map(|window| window.length);
+    if let Some(longest) = lengths.max().filter(|longest| *longest > settings.label_delay_max) {
+        warnings.push(format!(
+            "labels of the model \"{name}\" are waited for {}, less than its performance window of {longest} lasts",
+            settings.label_delay_max
+        ));
+    }
+    warnings
+}
+
+/// A stream whose scores are not one for each of the classes that the operator names.
+fn scores_of_classes<'a>(
+    model: &Model,
+    settings: &performance::Settings,
+    streams: impl Iterator<Item = &'a Stream>,
+) -> Vec<String> {
+    let classes = &settings.classes;
+    let unlike = |stream: &&Stream| {
+        let scores = &stream.mapping.scores;
+        let is_score = |class: &String| scores.iter().any(|(name, _)| **name == **class);
+        !scores.is_empty()
+            && !classes.is_empty()
+            && scores.len() != classes.len()
+            && !classes.iter().all(is_score)
+    };
+    let warning = |stream: &Stream| {
+        format!(
+            "the {} scores of the stream \"{}\" are not one for each of the {} classes of the model \"{}\"",
+            stream.mapping.scores.len(),
+            stream.topic,
+            classes.len(),
+            model.name
+        )
+    };
+    streams.filter(unlike).map(warning).collect()
 }
 
 fn channel(config: &Config, channel: &ChannelSettings) -> Vec<String> {

@@ -200,7 +200,7 @@ impl Model {
     ) {
         let settings = &plan.settings;
         let Some(ticks) = settings.early.ticks(&settings.windows) else { return };
-        let parts = settings.early.parts(&settings.windows);
+        let parts = settings.budget_parts();
         let limits = Limits {
             ticks_per_alarm: ticks_per_alarm(settings.verdict.budget, ticks.length(), parts),
             rate_floor: settings.verdict.floors.rate,

@@ -42,9 +42,11 @@ pub struct ModelSettings {
 }
 
 impl ModelSettings {
-    /// Into how many parts the budget is split: one for each window length, and one for the early watch.
+    /// Into how many parts the budget is split: one for each window length, one for the early watch, and those
+    /// of performance, if it is measured.
     pub fn budget_parts(&self) -> usize {
-        self.early.parts(&self.windows)
+        let performance = self.performance.as_ref().map_or(0, performance::Settings::parts);
+        self.early.parts(&self.windows) + performance
     }
 }
 

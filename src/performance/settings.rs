@@ -11,6 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Compute, METRICS};
+use crate::baseline::OutcomeOptions;
 use crate::event::Span;
 use crate::summary::outcome::Task;
 use crate::window::WindowSettings;
@@ -33,7 +34,7 @@ pub struct Settings {
     pub classes: Vec<String>,
     /// Two classes: where events carry no decision, scores of at least this are decided as class 1.
     pub threshold: f64,
-    /// Two classes: the score column, if there are several.
+    /// The score column that is measured, if there are several.
     pub score: Option<String>,
     /// The metric that alarms are about; the others are measured and shown.
     pub metric: String,
@@ -107,6 +108,18 @@ pub struct Value {
 }
 
 impl Settings {
+    /// What a baseline counts its training rows' outcomes by.
+    pub fn outcomes(&self) -> OutcomeOptions {
+        OutcomeOptions {
+            task: self.task,
+            positive: self.positive.clone(),
+            classes: self.classes.clone(),
+            threshold: self.threshold,
+            score: self.score.clone(),
+            amount: self.value.as_ref().and_then(|value| value.amount.clone()),
+        }
+    }
+
     /// The defaults of a task.
     pub fn new(task: Task) -> Self {
         Self {

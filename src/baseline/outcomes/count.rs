@@ -13,8 +13,8 @@ use super::{OutcomePlan, Outcomes};
 use crate::event::Timestamp;
 use crate::summary::outcome::{OutcomeShape, OutcomeSummary, Predicted, Truth};
 
-/// Rows that wait to be counted in their panes: some 12 MB.
-const WAITING_MAX: usize = 1 << 17;
+/// Rows that wait to be counted in their panes: some 8 MB.
+const WAITING_MAX: usize = 1 << 16;
 
 /// What the encoded panes may take; the newest are kept. The service holds them while it starts.
 const PANES_BYTES_MAX: usize = 128 << 20;

@@ -33,7 +33,7 @@ pub struct OutcomeOptions {
     pub classes: Vec<String>,
     /// Two classes: where a row has no decision, scores of at least this are decided as class 1.
     pub threshold: f64,
-    /// Two classes: the score column, if there are several.
+    /// The score column that is measured, if there are several.
     pub score: Option<String>,
     /// A numeric column that says what each case is worth; only for classes.
     pub amount: Option<String>,

@@ -22,7 +22,7 @@ pub enum OutcomeError {
         scores: Vec<String>,
     },
     /// There are several score columns for one score.
-    #[error("there are several score columns: say which of {} is the score of class 1", .scores.join(", "))]
+    #[error("there are several score columns: say which of {} is measured, with `score` in `[model.performance]`", .scores.join(", "))]
     WhichScore {
         /// What there is.
         scores: Vec<String>,

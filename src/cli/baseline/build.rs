@@ -10,11 +10,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{build_failure, file_failure};
 use crate::baseline::read::{Format, Size, Spool, Table, TableFile};
-use crate::baseline::{Baseline, BuildError, BuildOptions, Progress, Roles, Segment, build_table};
-use crate::cli::{Failure, model_of};
+use crate::baseline::{
+    Baseline, BuildError, BuildOptions, OutcomeOptions, Progress, Roles, Segment, build_table,
+};
+use crate::cli::{Failure, model_of, reference};
 use crate::config::{self, Model, Purpose, Training};
 use crate::event::decode::TimestampUnit;
 use crate::event::{ColumnKind, Span};
+use crate::performance::Settings;
+use crate::summary::outcome::Task;
 
 /// Panes when neither flag nor configuration says how long.
 const PANE: Span = Span::from_secs(3600);
@@ -67,6 +71,19 @@ pub struct Args {
     /// else.
     #[arg(long, value_name = "COLUMN")]
     segment: Option<String>,
+    /// What the model predicts: binary, multiclass, regression or ranking. With it, and a label and a prediction
+    /// or score, the baseline also holds how the model did on its training rows.
+    #[arg(long, value_name = "TASK", value_parser = task)]
+    task: Option<Task>,
+    /// Binary: a name of class 1; may be repeated [default: 1, true]
+    #[arg(long, value_name = "NAME")]
+    positive: Vec<String>,
+    /// Multiclass: the classes, in the order of the scores [default: those of the labels]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    classes: Vec<String>,
+    /// Binary: scores of at least this are decided as class 1, if there is no prediction [default: 0.5]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = threshold)]
+    threshold: Option<f64>,
     /// Length of the panes that rows with a time are cut into; 1h without a configuration.
     #[arg(long, value_name = "DURATION", value_parser = pane)]
     pane: Option<Span>,
@@ -82,6 +99,16 @@ fn timestamp_unit(text: &str) -> Result<TimestampUnit, String> {
         "us" => Ok(TimestampUnit::Microseconds),
         _ => Err("expected s, ms or us".to_owned()),
     }
+}
+
+fn task(text: &str) -> Result<Task, String> {
+    let found = Task::ALL.into_iter().find(|task| task.name() == text);
+    found.ok_or_else(|| "expected binary, multiclass, regression or ranking".to_owned())
+}
+
+fn threshold(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+    number.ok_or_else(|| "expected a finite number".to_owned())
 }
 
 fn pane(text: &str) -> Result<Span, String> {
@@ -103,7 +130,8 @@ fn format(text: &str) -> Result<(Format, bool), String> {
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let model = args.model()?;
     let roles = args.roles(model.as_ref().map(|model| &model.training));
-    let options = args.options(&roles, model.as_ref())?;
+    let outcomes = args.outcomes(model.as_ref())?;
+    let options = BuildOptions { outcomes: outcomes.as_ref(), ..args.options(&roles, model.as_ref())? };
     let built = match (&args.format, args.input.as_os_str() == "-") {
         (None, true) => {
             return Err(Failure::operator("standard input has no name that says its format: add --format"));
@@ -160,6 +188,53 @@ impl Args {
             segments_max: model.map(|model| model.segments_max),
             ..BuildOptions::default()
         })
+    }
+
+    /// What the outcomes of the rows are, if a flag or the configuration says it; a flag wins.
+    fn outcomes(&self, model: Option<&Model>) -> Result<Option<OutcomeOptions>, Failure> {
+        let configured = model.and_then(|model| model.performance.as_ref());
+        let settings = match (self.task, configured) {
+            (Some(task), Some(settings)) if settings.task == task => settings.clone(),
+            (Some(task), _) => Settings::new(task),
+            (None, Some(settings)) => settings.clone(),
+            (None, None) => return self.without_task(),
+        };
+        let foreign = [
+            ("--positive", !self.positive.is_empty(), Task::Binary),
+            ("--threshold", self.threshold.is_some(), Task::Binary),
+            ("--classes", !self.classes.is_empty(), Task::Multiclass),
+        ];
+        if let Some((flag, _, task)) =
+            foreign.into_iter().find(|(_, is_given, task)| *is_given && *task != settings.task)
+        {
+            return Err(Failure::operator(format!(
+                "{flag} is for {task} models: this one is {}",
+                settings.task
+            )));
+        }
+        let mut outcomes = settings.outcomes();
+        if !self.positive.is_empty() {
+            outcomes.positive.clone_from(&self.positive);
+        }
+        if !self.classes.is_empty() {
+            outcomes.classes.clone_from(&self.classes);
+        }
+        outcomes.threshold = self.threshold.unwrap_or(outcomes.threshold);
+        Ok(Some(outcomes))
+    }
+
+    fn without_task(&self) -> Result<Option<OutcomeOptions>, Failure> {
+        let given = [
+            ("--positive", !self.positive.is_empty()),
+            ("--classes", !self.classes.is_empty()),
+            ("--threshold", self.threshold.is_some()),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            Some((flag, _)) => {
+                Err(Failure::operator(format!("{flag} says how outcomes are read: add --task")))
+            }
+            None => Ok(None),
+        }
     }
 
     /// Length and offset of the panes, if the rows have a time.
@@ -252,6 +327,9 @@ fn report(baseline: &Baseline, path: &Path, out: &mut dyn Write) -> io::Result<(
     if !baseline.segments.is_empty() {
         let rows: u64 = baseline.segments.iter().map(Segment::rows).sum();
         writeln!(out, "  segments {}, with {rows} rows", baseline.segments.len())?;
+    }
+    if let Some(outcomes) = &baseline.outcomes {
+        writeln!(out, "  outcomes {}", reference::line(outcomes))?;
     }
     baseline.notes.iter().try_for_each(|note| writeln!(out, "  note: {note}"))
 }

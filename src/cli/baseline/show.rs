@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::file_failure;
 use crate::baseline::{Baseline, Column, Reference, Segment};
 use crate::cli::text::{aligned, number, optional, percent, plain};
-use crate::cli::{Failure, model_of};
+use crate::cli::{Failure, model_of, reference};
 use crate::config::{self, Purpose};
 use crate::drift::{self, Pair};
 use crate::event::{ColumnKind, Role, Span, Timestamp};
@@ -248,6 +248,7 @@ fn as_json(baseline: &Baseline, windows: &[Windows]) -> Value {
         "columns": baseline.columns.iter().map(column_as_json).collect::<Vec<_>>(),
         "reference": reference,
         "segments": baseline.segments.iter().map(|segment| segment_as_json(segment, baseline.rows)).collect::<Vec<_>>(),
+        "outcomes": baseline.outcomes.as_ref().map(reference::as_json),
         "notes": baseline.notes,
     })
 }
@@ -322,6 +323,9 @@ fn write_text(baseline: &Baseline, windows: &[Windows], out: &mut dyn Write) -> 
     writeln!(out, "id       {}", baseline.id)?;
     writeln!(out, "model    {}, version {}", said(&baseline.model), said(&baseline.version))?;
     writeln!(out, "rows     {}", baseline.rows)?;
+    if let Some(outcomes) = &baseline.outcomes {
+        writeln!(out, "outcomes {}", reference::line(outcomes))?;
+    }
     baseline.notes.iter().try_for_each(|note| writeln!(out, "note     {note}"))?;
     writeln!(out)?;
     let head = ["column", "role", "kind", "n", "missing", "mean", "range", "values"];
