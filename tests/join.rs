@@ -604,7 +604,7 @@ fn a_store_of_the_format_before_is_brought_to_this_one() {
     let scratch = Scratch::new();
     drop(scratch.open());
     let file = Connection::open(scratch.dir.path().join(FILE_NAME)).expect("opens");
-    file.execute_batch("DROP TABLE journals; PRAGMA user_version = 2;").expect("the format before");
+    file.execute_batch("DROP TABLE journals; DROP TABLE outcome_panes; DROP TABLE performance; DROP TABLE joined; PRAGMA user_version = 2;").expect("the format before");
     drop(file);
     let store = scratch.open();
     let mut joiner = Joiner::new(SETTINGS, store.journal_reader("m"));
