@@ -324,13 +324,19 @@ impl Curve {
 }
 
 /// Chance that a positive row has a higher score than a negative one, ties counted half, 0..=1. Interval:
-/// DeLong's, through the logit with fewer than 50 rows of either class.
+/// DeLong's, through the logit with fewer than 50 rows of either class. At 0 and 1, where that has no width,
+/// Wilson's of as many pairs of rows as have no row in common, which all are in order, or none is.
 pub(super) fn roc_auc(rows: &Binary) -> Result<MetricValue, NotComputable> {
     let curve = &rows.scored()?.curve;
     let area = curve.area().ok_or_else(confusion::one_class)?;
     let estimate = Estimate { value: area.value, variance: curve.variance(&area).unwrap_or(0.0) };
-    let few = curve.fewer() < CLASS_FEW;
-    let interval = if few { interval::logit(estimate) } else { interval::normal(estimate, (0.0, 1.0)) };
+    let interval = if area.value <= 0.0 || area.value >= 1.0 {
+        interval::wilson(area.value, curve.fewer())
+    } else if curve.fewer() < CLASS_FEW {
+        interval::logit(estimate)
+    } else {
+        interval::normal(estimate, (0.0, 1.0))
+    };
     Ok(MetricValue::estimated(estimate, interval).within(area.bound))
 }
 
@@ -512,6 +518,17 @@ mod tests {
         assert_eq!(interval(20, 2.0).high, 1.0);
         let useless = interval(0, 1.0);
         assert!(useless.low == 0.0 && useless.high > 0.0 && useless.high < 0.5, "{useless:?}");
+    }
+
+    #[test]
+    fn rows_in_perfect_order_have_an_interval() {
+        let row = |at: u32| BinaryRow { label: at >= 20, prediction: true, score: Some(f64::from(at)) };
+        let rows = Binary::new(&(0..30).map(row).collect::<Vec<_>>()).expect("rows");
+        let area = roc_auc(&rows).expect("an area");
+        // Wilson's interval of 10 of 10 is 0.7225 to 1.
+        let interval = area.interval.expect("an interval");
+        assert!((interval.low - 0.7225).abs() < 1e-4 && interval.high >= 1.0, "{interval:?}");
+        assert!((area.standard_error.expect("an error") - (1.0 - 0.7225) / 1.96).abs() < 1e-4);
     }
 
     #[test]

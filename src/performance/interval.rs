@@ -52,13 +52,14 @@ impl Estimate {
 ///
 /// Source: Wilson 1927, doi:10.1080/01621459.1927.10502953.
 pub(super) fn wilson(share: f64, n: f64) -> Option<Interval> {
-    if n.is_nan() || n <= 0.0 {
+    if n.is_nan() || n <= 0.0 || !(0.0..=1.0).contains(&share) {
         return None;
     }
     let spread = 1.0 + Z * Z / n;
     let centre = (share + Z * Z / (2.0 * n)) / spread;
     let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt() / spread;
-    Some(Interval { low: (centre - half).max(0.0), high: (centre + half).min(1.0) })
+    // Rounding must not leave out a share of 0 or 1.
+    Some(Interval { low: (centre - half).clamp(0.0, share), high: (centre + half).clamp(share, 1.0) })
 }
 
 /// `value` ± 1.96 standard errors, cut to `range`. None when the variance is no positive number: rows that do

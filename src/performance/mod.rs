@@ -143,7 +143,8 @@ pub struct MetricValue {
     pub value: f64,
     /// 95 % interval of the value; `detail` says why when there is none.
     pub interval: Option<Interval>,
-    /// Standard error of the value, above 0; where the interval is not symmetric its longer side over 1.96.
+    /// Standard error of the value, above 0; where it has none of its own, as at an end of its range or for
+    /// a median, the interval's longer side over 1.96. None without an interval.
     pub standard_error: Option<f64>,
     /// How far the value may be from that of the rows themselves: 0 where it is computed from them.
     pub bound: f64,

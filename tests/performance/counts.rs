@@ -575,6 +575,17 @@ fn nothing_changed_is_seldom_called_worse() {
 }
 
 #[test]
+fn an_area_that_falls_from_a_perfect_one_is_worse() {
+    let shape = scored(&uniform_grid(1.0), 0.5);
+    let perfect = |at: u32| binary_case((at >= 150, f64::from(at) / 300.0));
+    let mut numbers = Numbers(19);
+    let good = measured(&shape, (0..300).map(perfect));
+    let bad = measured(&shape, (0..300).map(|_| binary_draw(&mut numbers)).collect::<Vec<_>>());
+    let fall = shortfall(metric(&bad, "roc_auc"), metric(&good, "roc_auc")).expect("a difference");
+    assert!(fall.worse_by > 0.1 && fall.log_p_value < 1e-6_f64.ln(), "{fall:?}");
+}
+
+#[test]
 fn worse_is_a_matter_of_the_metric() {
     let shape = number_grid();
     let with_errors = |errors: [f64; 6]| {
