@@ -136,8 +136,9 @@ fn keys_that_the_index_cannot_tell_apart_are_told_apart_by_their_records() {
     }
     assert_eq!(joiner.label(keys[1], Truth::Class(1), at(2)).expect("labels"), matched(1, 1, 1));
     assert!(matches!(joiner.predict(keys[2], prediction(0)), Ok(Joined::Matched { .. })));
+    let writes = joiner.take_writes();
     let before = joiner.waiting();
-    let mut joiner = Fixed::after(&[joiner.take_writes()]).restore().expect("restores");
+    let mut joiner = Fixed::after(&[writes]).restore().expect("restores");
     assert_eq!(joiner.waiting(), before);
     assert_eq!(joiner.label(keys[0], Truth::Class(1), at(2)).expect("labels"), matched(0, 1, 2));
     assert_eq!(joiner.label(keys[1], Truth::Class(1), at(2)).expect("labels"), Joined::Duplicate);
