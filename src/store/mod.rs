@@ -204,8 +204,8 @@ impl Store {
         let path = dir.join(FILE_NAME);
         let writer = open::writer(&path)?;
         let id = open::store_id(&writer).map_err(|source| StoreError::Open { path: path.clone(), source })?;
-        let stored = waiting::stored(&writer)
-            .map_err(|source| StoreError::Open { path: path.clone(), source })?;
+        let stored =
+            waiting::stored(&writer).map_err(|source| StoreError::Open { path: path.clone(), source })?;
         let journals = waiting::Journals::open(dir, &stored)?;
         let reader = || open::reader(&path).map(Mutex::new);
         let readers = Readers { connections: [reader()?, reader()?], next: AtomicUsize::new(0) };
@@ -351,7 +351,9 @@ fn run<T>(
 fn advice(fault: &Fault) -> &'static str {
     if let Some(waiting::JournalFault { source, .. }) = fault.downcast_ref() {
         return match source.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full; make room and start again",
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                "the disk is full; make room and start again"
+            }
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
                 "the file or its directory cannot be written; restore the permissions and start again"
             }

@@ -316,6 +316,7 @@ pub fn full_commit() -> Commit {
         transitions: vec![opened.clone()],
         outbox: vec![notification("n-1", "slack", &opened), notification("n-2", "pagerduty", &opened)],
         dead_letters: vec![dead_letter(17, RejectReason::Malformed, b"{\"a\":\xff")],
+        journals: Vec::new(),
         counted: vec![counted("counted", 7_499), counted("malformed", 1)],
         state: Some(vec![9; 64]),
     }

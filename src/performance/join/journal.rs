@@ -19,6 +19,9 @@ use crate::event::{Span, Timestamp};
 /// A file of this many bytes is not appended to.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
+/// The same in memory, where a file that grows is copied.
+const MEMORY_FILE_BYTES_MAX: u64 = 1 << 24;
+
 /// A new file is begun this many times in `delay_max`, within the bounds below: what has expired is held for at
 /// most this share longer, and a model has few files.
 const FILES_PER_DELAY: i64 = 16;
@@ -172,8 +175,9 @@ impl Journal {
         time: Timestamp,
         encode: impl FnOnce(Location, &mut Vec<u8>),
     ) -> Result<Location, JoinError> {
+        let bytes_max = if self.reader.is_some() { FILE_BYTES_MAX } else { MEMORY_FILE_BYTES_MAX };
         let last = self.files.last_key_value();
-        if !self.is_open || last.is_none_or(|(_, file)| file.end() >= FILE_BYTES_MAX) {
+        if !self.is_open || last.is_none_or(|(_, file)| file.end() >= bytes_max) {
             self.begin(self.watermark.unwrap_or(time))?;
         }
         let Some(mut last) = self.files.last_entry() else { return Err(JoinError::NoNumberLeft) };

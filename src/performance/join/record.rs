@@ -420,7 +420,11 @@ mod tests {
         }
 
         #[test]
-        fn a_changed_record_is_refused((record, replaces) in records(), place in any::<usize>(), by in 1u8..) {
+        fn a_changed_record_is_refused(
+            (record, replaces) in records(),
+            place in any::<usize>(),
+            by in 1u8..,
+        ) {
             let mut bytes = encoded(&record, replaces);
             let place = place % bytes.len();
             bytes[place] ^= by;

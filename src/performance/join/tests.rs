@@ -123,6 +123,44 @@ fn ids_and_models_are_told_apart() {
     assert_eq!(label(&mut joiner, "b", 1, 1), WAITING);
 }
 
+/// The index knows 4 bytes of a key and the shard one; the records know the rest.
+#[test]
+fn keys_that_the_index_cannot_tell_apart_are_told_apart_by_their_records() {
+    let keys = [1, 2, 3].map(|last| Key([9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, last]));
+    let mut joiner = Joiner::new(settings(), Arc::new(Fixed::default()));
+    assert_eq!(joiner.predict(keys[0], prediction(0)).expect("predicts"), WAITING);
+    assert_eq!(joiner.predict(keys[1], prediction(1)).expect("predicts"), WAITING);
+    for hour in [2, 3] {
+        let waiting = joiner.label(keys[2], Truth::Class(1), at(hour)).expect("labels");
+        assert_eq!(waiting, WAITING);
+    }
+    assert_eq!(joiner.label(keys[1], Truth::Class(1), at(2)).expect("labels"), matched(1, 1, 1));
+    assert!(matches!(joiner.predict(keys[2], prediction(0)), Ok(Joined::Matched { .. })));
+    let writes = joiner.take_writes();
+    let before = joiner.waiting();
+    let mut joiner = Fixed::after(&[writes]).restore().expect("restores");
+    assert_eq!(joiner.waiting(), before);
+    assert_eq!(joiner.label(keys[0], Truth::Class(1), at(2)).expect("labels"), matched(0, 1, 2));
+    assert_eq!(joiner.label(keys[1], Truth::Class(1), at(2)).expect("labels"), Joined::Duplicate);
+    assert_eq!(joiner.label(keys[2], Truth::Class(1), at(3)).expect("labels"), Joined::Duplicate);
+}
+
+#[test]
+fn a_joiner_in_memory_begins_a_new_file_in_time() {
+    let mut joiner = joiner();
+    joiner.settings = Settings { waiting_max: u64::MAX, bytes_max: u64::MAX, ..settings() };
+    let mut long = prediction(0);
+    long.predicted.values = vec![0.5; VALUES_MAX].into();
+    let ids: Vec<String> = (0..600).map(|id| id.to_string()).collect();
+    for id in &ids {
+        joiner.predict(key(id), long.clone()).expect("predicts");
+    }
+    assert!(joiner.take_writes().is_empty());
+    assert!(ids.iter().all(|id| matches!(label(&mut joiner, id, 1, 1), Joined::Matched { .. })));
+    assert_eq!(joiner.expire(at(99)).expect("expires").matched, 600);
+    assert_eq!(joiner.waiting().disk_bytes, 0);
+}
+
 #[test]
 fn a_later_label_corrects_and_an_earlier_one_does_not() {
     let mut joiner = joiner();
