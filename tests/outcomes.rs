@@ -360,6 +360,33 @@ fn outcomes_are_part_of_the_id_and_only_where_there_are_any() {
     assert_eq!(without.id, never.id);
 }
 
+/// Makes outcomes into those of no baseline.
+type Spoil<'a> = dyn Fn(&mut Outcomes) + 'a;
+
+#[test]
+fn outcomes_that_cannot_be_those_of_the_baseline_are_refused() {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("a.baseline");
+    let sound = built(&credit_csv(300), &credit(), &options(Task::Binary));
+    let other = outcomes(ANIMALS, &animals(&["cat", "dog", "eel"], None), &options(Task::Multiclass));
+    let spoil: [(&str, &Spoil<'_>); 5] = [
+        ("not those of its rows", &|outcomes| outcomes.left_out = 1),
+        ("no column is `margin`", &|outcomes| outcomes.scores = vec!["margin".into()]),
+        ("do not belong to their shape", &|outcomes| outcomes.total = other.total.clone()),
+        ("do not belong to their shape", &|outcomes| {
+            outcomes.segments.insert("zz".to_owned(), OutcomeSummary::default());
+        }),
+        ("have no shape", &|outcomes| outcomes.shape = OutcomeShape::Ranking),
+    ];
+    for (why, spoil) in spoil {
+        let mut spoilt = sound.clone();
+        spoil(spoilt.outcomes.as_mut().expect("outcomes"));
+        spoilt.sealed().write(&path).expect("written");
+        let text = Baseline::read(&path).expect_err(why).to_string();
+        assert!(text.contains(why) && text.contains("build it anew"), "{text}");
+    }
+}
+
 // === the commands ===
 
 fn driftline(dir: &Path, arguments: &[&str]) -> Output {

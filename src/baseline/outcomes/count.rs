@@ -34,6 +34,8 @@ pub(in crate::baseline) struct OutcomeCounting {
     bytes: usize,
     /// Panes before this are not kept.
     dropped_before: Option<Timestamp>,
+    /// Whether panes were dropped for their bytes and not for their number, which the reference notes.
+    is_too_large: bool,
     /// By number, the largest first.
     segments: Vec<OutcomeSummary>,
     left_out: u64,
@@ -65,6 +67,7 @@ impl OutcomeCounting {
             waiting: 0,
             bytes: 0,
             dropped_before: None,
+            is_too_large: false,
             left_out: 0,
         }
     }
@@ -119,6 +122,7 @@ impl OutcomeCounting {
         }
         self.waiting = 0;
         while self.panes.len() > PANES_MAX || self.bytes > PANES_BYTES_MAX {
+            self.is_too_large |= self.panes.len() <= PANES_MAX;
             let Some((_, pane)) = self.panes.pop_first() else { break };
             self.bytes -= pane.encoded.len();
             self.dropped_before = self.panes.first_key_value().map(|(start, _)| *start);
@@ -165,7 +169,7 @@ impl OutcomeCounting {
                 self.left_out
             ));
         }
-        if self.dropped_before.is_some() {
+        if self.is_too_large {
             notes.push(format!(
                 "the outcomes of the training rows take more than {} MiB by pane: the oldest are left out",
                 PANES_BYTES_MAX >> 20
