@@ -286,7 +286,6 @@ pub fn full_commit() -> Commit {
     let counted = |outcome, n| ("predictions".to_owned(), "fraud".to_owned(), outcome, n);
     Commit {
         learned: Vec::new(),
-        journals: vec![],
         outcome_panes: vec![pane("fraud", Some("7"), None, 0, 5), pane("fraud", Some("7"), Some("eu"), 0, 6)],
         outcome_panes_dropped: Vec::new(),
         performance: vec![
