@@ -147,9 +147,9 @@ impl Cbpe {
         let window = Window::new(cells, probability);
         let refused = match n {
             0 => Some(NotComputable::InsufficientData { n: 0, needed: 1 }),
-            _ if cells.iter().any(|cell| !(0.0..=1.0).contains(&cell.score)) => {
-                Some(NotComputable::not_applicable("scores are outside of 0..=1, so they are no probabilities"))
-            }
+            _ if cells.iter().any(|cell| !(0.0..=1.0).contains(&cell.score)) => Some(
+                NotComputable::not_applicable("scores are outside of 0..=1, so they are no probabilities"),
+            ),
             _ => None,
         };
         let beside = if binned && refused.is_none() { window.beside() } else { [Vec::new(), Vec::new()] };
@@ -186,10 +186,8 @@ impl Cbpe {
         let (optimism, of_halves) = optimism(value, halves);
         let variance = of_labels + of_curve.max(of_halves);
         let interval = interval::normal(value - optimism, variance, expectation.range);
-        let interval = interval.map(|interval| Interval {
-            low: interval.low.min(value),
-            high: interval.high.max(value),
-        });
+        let interval = interval
+            .map(|interval| Interval { low: interval.low.min(value), high: interval.high.max(value) });
         Ok(MetricValue { bound, ..MetricValue::new(value, interval) })
     }
 
@@ -310,10 +308,9 @@ fn calibration_error(mut cells: Vec<(f64, [u64; 2])>) -> f64 {
     let width = all as f64 / BINS as f64;
     let (mut error, mut gap, mut room) = (0.0, 0.0_f64, width);
     for run in cells.chunk_by(|a, b| a.0 == b.0) {
-        let [negatives, positives] =
-            run.iter().fold([0.0; 2], |sum: [f64; 2], (_, counts)| {
-                [sum[0] + counts[0] as f64, sum[1] + counts[1] as f64]
-            });
+        let [negatives, positives] = run.iter().fold([0.0; 2], |sum: [f64; 2], (_, counts)| {
+            [sum[0] + counts[0] as f64, sum[1] + counts[1] as f64]
+        });
         let mut rows = negatives + positives;
         if rows == 0.0 {
             continue;
@@ -411,9 +408,8 @@ impl Window {
 
     /// Most that the order inside of cells changes the area by.
     fn order_inside(&self) -> f64 {
-        let pairs = self.cells.iter().map(|cell| {
-            cell.n() * cell.n() * cell.probability * (1.0 - cell.probability)
-        });
+        let pairs =
+            self.cells.iter().map(|cell| cell.n() * cell.n() * cell.probability * (1.0 - cell.probability));
         pairs.sum::<f64>() / (2.0 * self.positives() * self.negatives())
     }
 
@@ -547,7 +543,8 @@ fn average_precision(window: &Window) -> Result<Slope, NotComputable> {
         let (n, p) = (cell.n(), cell.probability);
         let (precise, by_one) = run(n, p, above, rows);
         sum += precise;
-        cells.push((if n > 0.0 && p > 0.0 { precise / (n * p) } else { above / f64::max(rows, 1.0) }, by_one));
+        cells
+            .push((if n > 0.0 && p > 0.0 { precise / (n * p) } else { above / f64::max(rows, 1.0) }, by_one));
         above += n * p;
         rows += n;
     }

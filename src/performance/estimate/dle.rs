@@ -12,7 +12,7 @@
 use smartcore::linalg::basic::matrix::DenseMatrix;
 use smartcore::xgboost::{XGRegressor, XGRegressorParameters};
 
-use super::super::interval::{self, Interval};
+use super::super::interval;
 use super::super::{Measured, MetricValue, NotComputable, RegressionRow};
 
 /// Rows that a reference needs.
@@ -93,10 +93,16 @@ impl Dle {
     /// different lengths.
     pub fn fit(features: &[Vec<f64>], rows: &[RegressionRow]) -> Result<Self, NotComputable> {
         if rows.len() < DLE_ROWS_MIN {
-            return Err(NotComputable::InsufficientData { n: rows.len() as u64, needed: DLE_ROWS_MIN as u64 });
+            return Err(NotComputable::InsufficientData {
+                n: rows.len() as u64,
+                needed: DLE_ROWS_MIN as u64,
+            });
         }
         let width = features.first().map_or(0, Vec::len);
-        if features.len() != rows.len() || features.iter().any(|row| row.len() != width) || width > FEATURES_MAX {
+        if features.len() != rows.len()
+            || features.iter().any(|row| row.len() != width)
+            || width > FEATURES_MAX
+        {
             return Err(NotComputable::not_applicable(format!(
                 "every row needs the same features, at most {FEATURES_MAX}"
             )));
@@ -166,7 +172,11 @@ fn half<T: Clone>(rows: &[T], which: usize) -> Vec<T> {
 fn fit(matrix: &[Vec<f64>], rows: &[RegressionRow], loss: &Loss) -> Result<Fitted, NotComputable> {
     let losses: Vec<f64> = rows.iter().map(loss.of).collect();
     if let Some(wrong) = losses.iter().find(|loss| !loss.is_finite()) {
-        let reason = if wrong.is_nan() || loss.metric == "mape" { "true values of the reference are 0" } else { "the numbers are too large" };
+        let reason = if wrong.is_nan() || loss.metric == "mape" {
+            "true values of the reference are 0"
+        } else {
+            "the numbers are too large"
+        };
         return Err(NotComputable::degenerate(reason));
     }
     let mean = losses.iter().sum::<f64>() / losses.len() as f64;
@@ -223,7 +233,8 @@ impl Fitted {
         let (one, other) = (one?, other?);
         let (open, variance) = self.left;
         let share = (f64::midpoint(one, other) + open).max(0.0);
-        let variance = variance * share * share * (1.0 / rows + 1.0 / self.rows) + (one - other).powi(2) / 4.0;
+        let variance =
+            variance * share * share * (1.0 / rows + 1.0 / self.rows) + (one - other).powi(2) / 4.0;
         let value = share * self.mean;
         let interval = interval::normal(value, variance * self.mean * self.mean, (0.0, f64::INFINITY));
         Ok(MetricValue::new(value, interval))
@@ -317,11 +328,13 @@ impl Strata {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::Interval;
     use super::*;
 
     #[test]
     fn strata_weigh_their_means_by_the_rows_of_the_window() {
-        let stratum = |mean: f64| Stratum { rows: 100, sum: 100.0 * mean, squares: 100.0 * (mean * mean + 1.0) };
+        let stratum =
+            |mean: f64| Stratum { rows: 100, sum: 100.0 * mean, squares: 100.0 * (mean * mean + 1.0) };
         let strata = Strata::new(vec![stratum(1.0), stratum(3.0), Stratum::default()]).expect("rows");
         let estimate = strata.estimate(&[30, 10, 0]).expect("a value");
         assert!((estimate.value - 1.5).abs() < 1e-12);
@@ -329,7 +342,9 @@ mod tests {
         // v = 100/99; 1/40 + (0.75² + 0.25²)/100 of it.
         let half = 1.959_964 * (100.0_f64 / 99.0 * (1.0 / 40.0 + 0.625 / 100.0)).sqrt();
         assert!((high - low - 2.0 * half).abs() < 1e-5);
-        assert!(strata.estimate(&[0, 0, 5]).expect("a value").detail.is_some_and(|detail| detail.contains('5')));
+        assert!(
+            strata.estimate(&[0, 0, 5]).expect("a value").detail.is_some_and(|detail| detail.contains('5'))
+        );
         assert_eq!(strata.estimate(&[1]).expect_err("other strata").status(), "not_applicable");
     }
 }

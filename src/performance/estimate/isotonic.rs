@@ -58,8 +58,7 @@ impl Isotonic {
             if rows == 0 {
                 continue;
             }
-            let mut next =
-                Block { first: point.score, last: point.score, positives: point.positives, rows };
+            let mut next = Block { first: point.score, last: point.score, positives: point.positives, rows };
             while let Some(before) = blocks.pop_if(|before| !rises(before, &next)) {
                 next.first = before.first;
                 next.positives = next.positives.saturating_add(before.positives);
@@ -111,7 +110,11 @@ mod tests {
     use super::*;
 
     fn curve(points: &[(f64, u64, u64)]) -> Isotonic {
-        Isotonic::fit(points.iter().map(|&(score, positives, negatives)| Point { score, positives, negatives }))
+        Isotonic::fit(points.iter().map(|&(score, positives, negatives)| Point {
+            score,
+            positives,
+            negatives,
+        }))
     }
 
     #[test]

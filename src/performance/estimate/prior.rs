@@ -79,7 +79,9 @@ impl PriorReference {
             table.iter().map(|row| row.iter().map(|rows| *rows as f64).collect()).collect();
         let reference = Self { table };
         match reference.classes().iter().position(|rows| *rows == 0.0) {
-            Some(class) => Err(NotComputable::degenerate(format!("class {class} has no rows in the reference"))),
+            Some(class) => {
+                Err(NotComputable::degenerate(format!("class {class} has no rows in the reference")))
+            }
             None => Ok(reference),
         }
     }
@@ -120,13 +122,15 @@ impl PriorReference {
         };
         let likeliest = likeliest(&reference, cells, &weights, &reference);
         let solved = ratios.as_ref().map(|ratios| product(ratios, &reference));
-        let good = |solved: &&Vec<f64>| condition <= CONDITION_MAX && solved.iter().all(|share| *share >= 0.0);
+        let good =
+            |solved: &&Vec<f64>| condition <= CONDITION_MAX && solved.iter().all(|share| *share >= 0.0);
         let (method, chosen) = match solved.as_ref().filter(good) {
             Some(solved) => ("bbse", shares(solved)),
             None => ("em", likeliest.clone()),
         };
         let resamples = self.resamples(method, &predicted, cells, &weights, &likeliest);
-        let intervals = chosen.iter().enumerate().map(|(class, share)| percentiles(&resamples, class, *share));
+        let intervals =
+            chosen.iter().enumerate().map(|(class, share)| percentiles(&resamples, class, *share));
         let intervals = intervals.collect();
         Ok(PriorShift {
             reference,
@@ -150,7 +154,8 @@ impl PriorReference {
         start: &[f64],
     ) -> Vec<Vec<f64>> {
         let mut random = Random::new(SEED);
-        let mut draw = |counts: &[f64]| -> Vec<f64> { counts.iter().map(|mean| random.poisson(*mean)).collect() };
+        let mut draw =
+            |counts: &[f64]| -> Vec<f64> { counts.iter().map(|mean| random.poisson(*mean)).collect() };
         let resample = |_| {
             let table: Vec<Vec<f64>> = self.table.iter().map(|row| draw(row)).collect();
             let reference = shares(&Self { table: table.clone() }.classes());
@@ -267,7 +272,8 @@ mod tests {
     #[test]
     fn predictions_that_tell_nothing_leave_it_to_likelihood() {
         let reference = PriorReference::from_table(&[vec![50, 50], vec![50, 50]]).expect("two classes");
-        let cells = [(0.9, 70), (0.1, 30)].map(|(p, rows)| ClassCell { probabilities: vec![1.0 - p, p], rows });
+        let cells =
+            [(0.9, 70), (0.1, 30)].map(|(p, rows)| ClassCell { probabilities: vec![1.0 - p, p], rows });
         let shift = reference.estimate(&[30, 70], &cells).expect("shares");
         assert_eq!((shift.method, shift.solved), ("em", None));
         assert!((shift.shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
