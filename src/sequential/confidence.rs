@@ -21,12 +21,6 @@ const BERNSTEIN_BET_MAX: f64 = 0.5;
 /// Largest bet of the Hoeffding sequence.
 const HOEFFDING_BET_MAX: f64 = 1.0;
 
-/// Largest part of the capital that the hedged sequence stakes.
-const STAKE_MAX: f64 = 0.5;
-
-/// Means between 0 and 1 that the hedged sequence tries, less one.
-const GRID: usize = 1000;
-
 /// Mean and variance of the past, each with one made-up value in front: the mean ½ and the variance ¼.
 #[derive(Debug, Clone, Copy)]
 struct Past {
@@ -78,9 +72,9 @@ impl Side {
 }
 
 /// The level of each side of a two-sided sequence, as log(2/α). α is kept within 1e-300..=1.
-fn log_inverse(alpha: f64, sides: f64) -> f64 {
+fn log_inverse(alpha: f64) -> f64 {
     let alpha = if alpha.is_nan() { 1e-300 } else { alpha.clamp(1e-300, 1.0) };
-    (sides / alpha).ln()
+    (2.0 / alpha).ln()
 }
 
 fn within(low: f64, high: f64) -> MeanInterval {
@@ -91,18 +85,17 @@ fn within(low: f64, high: f64) -> MeanInterval {
 ///
 /// An interval for each value, after it. A value that is not from 0 to 1 repeats the interval before it.
 pub fn empirical_bernstein(values: &[f64], alpha: f64) -> Vec<MeanInterval> {
-    let level = log_inverse(alpha, 2.0);
+    let level = log_inverse(alpha);
     let (mut past, mut sides) = (Past::NONE, [Side::default(); 2]);
     let (mut n, mut sum) = (0.0, 0.0);
     let step = |value: &f64| {
         if (0.0..=1.0).contains(value) {
             let bet = past.bet(level).min(BERNSTEIN_BET_MAX);
             let psi = -(-bet).ln_1p() - bet;
-            // Any centre from the past is allowed; before the first value it is 0, for the mirror image too.
-            let centres = if n == 0.0 { [0.0, 0.0] } else { [sum / n, 1.0 - sum / n] };
-            let values = [*value, 1.0 - value];
-            for ((side, value), centre) in sides.iter_mut().zip(values).zip(centres) {
-                side.take(value, bet, psi * (value - centre) * (value - centre));
+            // Any centre from the past is allowed; before the first value it is 0.
+            let apart = value - if n == 0.0 { 0.0 } else { sum / n };
+            for (side, value) in sides.iter_mut().zip([*value, 1.0 - value]) {
+                side.take(value, bet, psi * apart * apart);
             }
             past.take(*value);
             n += 1.0;
@@ -117,7 +110,7 @@ pub fn empirical_bernstein(values: &[f64], alpha: f64) -> Vec<MeanInterval> {
 ///
 /// An interval for each value, after it. A value that is not from 0 to 1 repeats the interval before it.
 pub fn hoeffding(values: &[f64], alpha: f64) -> Vec<MeanInterval> {
-    let level = log_inverse(alpha, 2.0);
+    let level = log_inverse(alpha);
     let mut sides = [Side::default(); 2];
     let mut t = 1.0_f64;
     let step = |value: &f64| {
@@ -137,48 +130,12 @@ fn two_sided([low, high]: &[Side; 2], level: f64) -> MeanInterval {
     within(low.low(level), 1.0 - high.low(level))
 }
 
-/// The hedged betting sequence of level 1 − `alpha` (theorem 3): the means against which neither a bet on more
-/// nor a bet on less has multiplied its half of the capital by 1/α. Mostly the narrowest.
-///
-/// The means tried are the multiples of a thousandth; the ends are one step farther out than those that hold.
-/// The interval after the last value; 0..=1 without any, or when no mean holds. O(1000·values). A value that is
-/// not from 0 to 1 is passed over.
-pub fn hedged(values: &[f64], alpha: f64) -> MeanInterval {
-    let level = log_inverse(alpha, 1.0);
-    // Any bet from the past is allowed; this is the one of the authors' own software.
-    let level_of_less = log_inverse(0.05, 1.0);
-    let mut past = Past::NONE;
-    // Logarithms of the capital, of a bet on more and a bet on less, by mean.
-    let mut capital = vec![[0.0_f64; 2]; GRID + 1];
-    for value in values.iter().filter(|value| (0.0..=1.0).contains(*value)) {
-        let (more, less) = (past.bet(level), past.bet(level_of_less));
-        for (place, [of_more, of_less]) in capital.iter_mut().enumerate() {
-            let mean = place as f64 / GRID as f64;
-            // At the ends 1/0 is infinite and the bet decides.
-            *of_more += (more.min(STAKE_MAX / mean) * (value - mean)).ln_1p();
-            *of_less += (-less.min(STAKE_MAX / (1.0 - mean)) * (value - mean)).ln_1p();
-        }
-        past.take(*value);
-    }
-    let limit = level + std::f64::consts::LN_2;
-    let holds = |[of_more, of_less]: &[f64; 2]| of_more.max(*of_less) <= limit;
-    let low = capital.iter().position(holds);
-    let high = capital.iter().rposition(holds);
-    match (low, high) {
-        (Some(low), Some(high)) => {
-            within((low as f64 - 1.0) / GRID as f64, (high as f64 + 1.0) / GRID as f64)
-        }
-        _ => within(0.0, 1.0),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn without_values_nothing_is_known() {
-        assert_eq!(hedged(&[], 0.05), MeanInterval { low: 0.0, high: 1.0 });
         assert_eq!(hoeffding(&[f64::NAN], 0.05), [MeanInterval { low: 0.0, high: 1.0 }]);
         assert_eq!(empirical_bernstein(&[2.0], 0.05), [MeanInterval { low: 0.0, high: 1.0 }]);
     }

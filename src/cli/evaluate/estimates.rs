@@ -8,8 +8,8 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 use super::{
-    Args, Cell, Failure, Read, Rejected, TaskName, THRESHOLD, class, finite, flag, header,
-    left_out_as_json, metric_as_json, metric_as_row, needed, next, read_cell, require, scan,
+    Args, Cell, Failure, Read, Rejected, THRESHOLD, TaskName, class, finite, flag, header, left_out_as_json,
+    metric_as_json, metric_as_row, needed, next, read_cell, require, scan,
 };
 use crate::cli::text::{aligned, number, plain};
 use crate::performance::estimate::{self, Cbpe, Dle, Estimator, FEATURES_MAX};
@@ -106,7 +106,12 @@ fn of_binary(args: &Args, file: &Path, reference: &mut Read, read: &mut Read) ->
     Ok(("cbpe", cbpe.estimate(&cells), format!("{scores}, {} rows", cbpe.reference_rows())))
 }
 
-fn of_regression(args: &Args, file: &Path, reference: &mut Read, read: &mut Read) -> Result<Learned, Failure> {
+fn of_regression(
+    args: &Args,
+    file: &Path,
+    reference: &mut Read,
+    read: &mut Read,
+) -> Result<Learned, Failure> {
     let label = needed(args, "--label", args.label.as_ref())?;
     let prediction = needed(args, "--prediction", args.prediction.as_ref())?;
     let candidates = candidates(args, file, label, prediction)?;
@@ -219,8 +224,13 @@ fn scan_features(
     let columns: Vec<&str> = numbers.iter().chain(names).copied().collect();
     let mut too_many = false;
     scan(file, &columns, read, |cells| {
-        let row: Result<Vec<f64>, Rejected> =
-            cells.iter().copied().enumerate().take(numbers.len()).map(|cell| read_cell(cell, finite)).collect();
+        let row: Result<Vec<f64>, Rejected> = cells
+            .iter()
+            .copied()
+            .enumerate()
+            .take(numbers.len())
+            .map(|cell| read_cell(cell, finite))
+            .collect();
         let row = row?;
         let cells = cells.iter().skip(numbers.len());
         *kept += names.len() + 1;
@@ -276,10 +286,13 @@ impl Estimates {
             let mut row = metric_as_row(&estimate.measured);
             let remark = row.pop().unwrap_or_default();
             row.push(estimate.realised.map_or_else(|| "-".to_owned(), number));
-            row.push(match estimate.is_reliable() {
-                Some(false) => "unreliable: the realised value is outside",
-                _ => "",
-            }.to_owned());
+            row.push(
+                match estimate.is_reliable() {
+                    Some(false) => "unreliable: the realised value is outside",
+                    _ => "",
+                }
+                .to_owned(),
+            );
             if let Some(last) = row.last_mut().filter(|last| last.is_empty()) {
                 *last = remark;
             }
@@ -287,10 +300,18 @@ impl Estimates {
         }
         out.write_all(aligned(&table, &[false, true, true, true, true, true]).as_bytes())?;
         writeln!(out, "estimated without labels from {}", self.learned)?;
-        writeln!(out, "low and high hold the value that the labels will give with 95 %, if {}", self.estimator.assumes)?;
+        writeln!(
+            out,
+            "low and high hold the value that the labels will give with 95 %, if {}",
+            self.estimator.assumes
+        )?;
         for ((column, reason), rows) in &self.reference.left_out {
             let all = self.reference.rows;
-            writeln!(out, "note: {rows} of {all} rows of the reference are left out: `{}` is {reason}", plain(column))?;
+            writeln!(
+                out,
+                "note: {rows} of {all} rows of the reference are left out: `{}` is {reason}",
+                plain(column)
+            )?;
         }
         Ok(())
     }

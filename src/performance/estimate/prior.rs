@@ -248,7 +248,7 @@ fn inverse(matrix: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
             size_of(a).total_cmp(&size_of(b))
         })?;
         rows.swap(column, largest);
-        let pivot = rows.get(column).map(|row| cell(row)).filter(|pivot| pivot.abs() > 1e-300)?;
+        let pivot = rows.get(column).map(cell).filter(|pivot| pivot.abs() > 1e-300)?;
         let scaled: Vec<f64> = rows.get(column)?.iter().map(|cell| cell / pivot).collect();
         for (at, row) in rows.iter_mut().enumerate() {
             if at == column {
