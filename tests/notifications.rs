@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use driftline::drift::EffectUnit;
 use driftline::event::Timestamp;
-use driftline::incident::{Notification, NotificationKind};
+use driftline::incident::{Cause, Notification, NotificationKind};
 use driftline::notify::{
     CHANNELS, Channel, ChannelSettings, Delivery, Request, Response, SecretUse, channel_kind,
 };
+use driftline::performance::DiagnosisKind;
 use serde_json::Value;
-use support::incidents::{at, hostile, notification, settings};
+use support::incidents::{at, diagnosis, estimated, hostile, notification, performance, settings};
 
 const KINDS: [NotificationKind; 5] = [
     NotificationKind::Opened,
@@ -111,6 +112,71 @@ fn an_early_alarm_reads_well() {
     for kind in ["slack", "pagerduty"] {
         insta::assert_json_snapshot!(format!("{kind}_early"), body(&render(kind, &opened)));
     }
+}
+
+/// What people read of a Slack message, and PagerDuty's line and figures.
+fn read(notification: &Notification) -> String {
+    let (slack, event) = (body(&render("slack", notification)), body(&render("pagerduty", notification)));
+    let payload = &event["payload"];
+    let mut lines: Vec<String> = texts(&slack).into_iter().map(str::to_owned).collect();
+    lines.retain(|line| !["section", "context", "header", "mrkdwn", "plain_text"].contains(&line.as_str()));
+    lines.push("--- PagerDuty".to_owned());
+    lines.push(payload["summary"].to_string());
+    lines.push(payload["component"].to_string());
+    lines.push(payload["custom_details"]["performance"].to_string());
+    lines.push(payload["custom_details"]["resolution"].to_string());
+    lines.join("\n")
+}
+
+#[test]
+fn an_alarm_about_performance_reads_well() {
+    for tells in [NotificationKind::Opened, NotificationKind::Resolved, NotificationKind::Retrain] {
+        let name = format!("performance_{}", format!("{tells:?}").to_lowercase());
+        insta::assert_snapshot!(name, read(&performance(tells)));
+    }
+    for kind in ["webhook", "retrain"] {
+        let tells = if kind == "retrain" { NotificationKind::Retrain } else { NotificationKind::Opened };
+        insta::assert_json_snapshot!(format!("{kind}_performance"), body(&render(kind, &performance(tells))));
+    }
+}
+
+#[test]
+fn every_cause_of_a_performance_alarm_is_told() {
+    for (cause, words) in [
+        (Cause::Reference, "Alarm: worse than the reference windows allow."),
+        (Cause::Limit(0.75), "Alarm: beyond the limit 0.750."),
+        (Cause::Sudden, "Alarm: errors broke out suddenly."),
+    ] {
+        let mut told = performance(NotificationKind::Opened);
+        told.incident.performance.as_mut().expect("figures").cause = Some(cause);
+        for kind in ["slack", "pagerduty"] {
+            let body = body(&render(kind, &told));
+            assert!(texts(&body).iter().any(|text| text.contains(words)), "{kind}: {words}");
+        }
+    }
+}
+
+#[test]
+fn drift_says_in_one_line_what_it_does_to_the_model() {
+    let mut told = notification("team", "inc1", NotificationKind::Opened);
+    told.incident.performance = Some(estimated());
+    told.incident.diagnosis = Some(diagnosis(DiagnosisKind::HarmfulShift));
+    let line = "stimated ROC AUC 0.962, 0.971 in training: harmful shift";
+    for kind in ["slack", "pagerduty"] {
+        let body = body(&render(kind, &told));
+        assert!(texts(&body).iter().any(|text| text.contains(line)), "{kind}: {body}");
+    }
+    insta::assert_snapshot!("performance_of_drift", read(&told));
+}
+
+#[test]
+fn a_resolved_message_mixes_no_figures_of_two_windows() {
+    let mut over = notification("team", "inc1", NotificationKind::Resolved);
+    over.incident.version = Some("8".to_owned());
+    let body = body(&render("slack", &over));
+    let facts: Vec<&str> = mrkdwn_texts(&body);
+    assert!(facts.contains(&"resolved by version `8`"), "{facts:?}");
+    assert!(!facts.iter().any(|fact| fact.starts_with("n = ") || fact.starts_with("p ")), "{facts:?}");
 }
 
 #[test]
