@@ -12,6 +12,7 @@ use crate::performance::{
 };
 
 use super::text::{clip, clip_name, count};
+use super::words;
 
 /// Most sentences of evidence that a message shows, and most characters of each.
 const EVIDENCE_MAX: usize = 4;
@@ -136,8 +137,8 @@ fn money(amount: f64, currency: &str) -> String {
 /// A share in whole percent; one below all is never shown as all, and one above none never as none.
 fn percent(share: f64) -> String {
     match share * 100.0 {
-        rest if rest > 0.0 && rest < 0.5 => "under 1 %".to_owned(),
-        most if most < 100.0 && most >= 99.5 => "over 99 %".to_owned(),
+        few if few > 0.0 && few < 0.5 => "under 1 %".to_owned(),
+        most if (99.5..100.0).contains(&most) => "over 99 %".to_owned(),
         percent => format!("{percent:.0} %"),
     }
 }
@@ -189,11 +190,15 @@ pub(super) fn short(incident: &Incident) -> Option<String> {
     }
 }
 
-/// That the metric is back, or as what it was last known.
-pub(super) fn back(incident: &Incident) -> Option<String> {
+/// How the model does now that the incident is over: back, if that was what alarmed.
+pub(super) fn after(incident: &Incident) -> Option<String> {
     let known = incident.performance.as_ref()?;
     let value = metric(&known.metric);
-    Some(if known.cause.is_none() { format!("Back: {value}") } else { format!("As last alarmed: {value}") })
+    Some(match known.cause {
+        None if words::is_performance(incident) => format!("Back: {value}"),
+        None => value,
+        Some(_) => format!("As last alarmed: {value}"),
+    })
 }
 
 /// What it costs a day, for a line that says why to retrain.
@@ -212,7 +217,7 @@ fn metric(reading: &MetricReading) -> String {
     let label = metric_label(metric);
     let known = match (value, estimate) {
         (Some(value), _) => format!("{label} {}", with_interval(*value, *low, *high)),
-        (None, Some(_)) => format!("{label} not known from labels yet"),
+        (None, Some(estimate)) => format!("{label}, estimated without labels, {}", ranged(estimate)),
         (None, None) => format!("{label} unknown: {}", clip(detail.as_deref().unwrap_or(status), 200)),
     };
     match reference {
@@ -231,8 +236,9 @@ fn labels(known: &PerformanceEvidence) -> String {
     format!("{} of {} labels{there}: {how}.", count(known.labels), count(known.predictions))
 }
 
+/// The estimate beside a realised value.
 fn estimate(reading: &MetricReading) -> Option<String> {
-    let estimate = reading.estimate.as_ref()?;
+    let estimate = reading.estimate.as_ref().filter(|_| reading.value.is_some())?;
     let held = match reading.estimate_holds {
         Some(false) => "; the realised value lies outside, so do not rely on it",
         Some(true) => "; the realised value lies within",
@@ -257,7 +263,9 @@ fn costs(money_reading: &MoneyReading) -> Option<String> {
         parts.push(format!("{} since {}", money(sum.value, &money_reading.currency), day(since)));
     }
     let pays = match (money_reading.break_even_days, money_reading.retrain_pays) {
-        (_, Some(false)) => Some("a retraining is not sure to pay for itself".to_owned()),
+        (_, Some(false)) => {
+            Some(format!("a retraining is not sure to pay for itself within {}", money_reading.horizon))
+        }
         (Some(days), _) if !days.is_finite() => None,
         (Some(days), _) if days < 1.5 => Some("a retraining pays for itself in a day".to_owned()),
         (Some(days), _) => Some(format!("a retraining pays for itself in {} days", whole(days))),
@@ -288,9 +296,9 @@ fn loss(reading: &MoneyReading) -> Option<(String, bool)> {
 
 fn split(split: &SplitReading) -> String {
     format!(
-        "Change of {} {}: {} by a changed mix of cases, {} by like cases that come out differently, {} that \
+        "{} changed by {}: {} by a changed mix of cases, {} by like cases that come out differently, {} that \
          cannot be told apart.",
-        metric_label(&split.loss),
+        capitalised(&metric_label(&split.loss)),
         signed(split.total.value),
         signed(split.mix.value),
         signed(split.concept.value),

@@ -160,7 +160,7 @@ fn custom_details(notification: &Notification, details: Details) -> Value {
             object.insert("resolution".to_owned(), words::resolution(incident).into());
         }
         let lines = figures::lines(incident);
-        if !lines.is_empty() {
+        if !lines.is_empty() && notification.kind != NotificationKind::Resolved {
             object.insert("performance".to_owned(), lines.into());
         }
         object.insert("features".to_owned(), features(incident, details));

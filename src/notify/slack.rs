@@ -30,6 +30,8 @@ const HEADER_CHARS_MAX: usize = 150;
 const SECTION_CHARS_MAX: usize = 3_000;
 const FIELD_CHARS_MAX: usize = 2_000;
 const WORDS_CHARS_MAX: usize = 300;
+/// Of all lines that say how the model does: less than a section holds, for they come with other blocks.
+const FIGURES_CHARS_MAX: usize = 2_400;
 /// Of the reason why an alarm is uncalibrated.
 const WHY_CHARS_MAX: usize = 600;
 
@@ -136,10 +138,11 @@ fn facts(notification: &Notification) -> Vec<Value> {
     }
     let stretch = stretch(incident.window_start, incident.window_end);
     let loud = words::severity(incident.severity).to_lowercase();
-    facts.extend([mrkdwn(format!("{window} {stretch}")), mrkdwn(format!("{severity} {loud}"))]);
+    facts.push(mrkdwn(format!("{window} {stretch}")));
     if !is_over {
         facts.push(mrkdwn(format!("n = {}", count(incident.n))));
     }
+    facts.push(mrkdwn(format!("{severity} {loud}")));
     if let Some(segment) = &incident.segment {
         facts.push(mrkdwn(format!("segment {}", code(&clip_name(segment, words::NAME_CHARS_MAX)))));
     }
@@ -168,7 +171,7 @@ fn facts(notification: &Notification) -> Vec<Value> {
 /// How the model does, line by line.
 fn performance(incident: &Incident) -> Value {
     let lines = figures::lines(incident).join("\n");
-    json!({"type": "section", "text": plain_lines(&lines, SECTION_CHARS_MAX)})
+    json!({"type": "section", "text": plain_lines(&lines, FIGURES_CHARS_MAX)})
 }
 
 /// One line of how the model does, beside the columns that moved.
@@ -272,10 +275,19 @@ fn plain(text: &str, max: usize) -> Value {
     json!({"type": "plain_text", "text": text, "emoji": false})
 }
 
-/// Lines of our own, each cleaned.
+/// Lines of our own, each cleaned; those that no longer fit are left out.
 fn plain_lines(text: &str, max: usize) -> Value {
-    let lines: Vec<String> = text.lines().map(|line| escape(line, max / 4)).collect();
-    json!({"type": "plain_text", "text": lines.join("\n"), "emoji": false})
+    let mut shown = String::new();
+    let mut room = max;
+    for line in text.lines().map(|line| escape(line, max / 4)) {
+        let Some(rest) = room.checked_sub(line.chars().count() + 1) else { break };
+        room = rest;
+        if !shown.is_empty() {
+            shown.push('\n');
+        }
+        shown.push_str(&line);
+    }
+    json!({"type": "plain_text", "text": shown, "emoji": false})
 }
 
 /// A name in monospace. Between backticks nothing is formatted; a backtick in the name becomes a quote.

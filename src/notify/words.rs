@@ -135,7 +135,7 @@ pub(super) fn resolution(incident: &Incident) -> Vec<String> {
         ),
         retraining(incident),
     ];
-    lines.splice(0..0, figures::back(incident));
+    lines.splice(0..0, figures::after(incident));
     if let Some(note) = &incident.note {
         lines.insert(0, clip(note, 500));
     }

@@ -266,7 +266,6 @@ pub(super) fn performance(state: &ApiState, asked: &Asked) -> Result<Answer, Api
         alarm: asked.choice("alarm", &[("true", true), ("false", false)])?,
         after: asked.time("after")?,
         before: asked.time("before")?,
-        all_revisions: false,
         cursor: asked.parsed("cursor")?,
         limit: asked.limit()?,
     };
