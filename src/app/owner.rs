@@ -213,6 +213,9 @@ impl Owner {
         let budgets = self.pipeline.monitor().budgets();
         self.metrics.budgets(&budgets);
         self.health.set_budgets(budgets);
+        let joins = self.pipeline.monitor().joins();
+        self.metrics.joins(&joins);
+        self.health.set_joins(joins);
         for (model, watermark) in self.pipeline.monitor().watermarks() {
             if let Some(watermark) = watermark {
                 self.metrics.watermark_delay(model, (now - watermark).as_secs_f64());

@@ -28,6 +28,7 @@ pub use commit::{
 };
 pub use early::ticks_per_alarm;
 pub use learn::shortage;
+pub use outcomes::{PerformanceReference, ReferenceRows};
 pub use partial::{Group, NeedsBaseline, Partial, Postponed, Summariser};
 pub use plan::{Lookup, ModelPlan, ModelSettings, Plan, Prepared, StreamPlan};
 pub use view::{BudgetView, JoinView, LengthView};
@@ -37,7 +38,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use self::outcomes::Outcomes;
+use self::outcomes::{Around, Outcomes};
 pub use crate::event::OTHER_SEGMENT;
 use crate::event::{Origin, RawBatch, RejectReason, Rejected, Span, Timestamp};
 use crate::incident::{self, Incident};
@@ -441,6 +442,21 @@ impl Monitor {
         self.plan.models().iter().zip(&self.models).map(view).collect()
     }
 
+    /// What waits for labels, of each model whose performance is measured.
+    pub fn joins(&self) -> Vec<JoinView> {
+        let view = |(plan, model): (&ModelPlan, &Model)| {
+            let waiting = model.outcomes.as_ref()?.waiting();
+            Some(JoinView {
+                model: plan.settings.name.clone(),
+                waiting: waiting.entries.saturating_sub(waiting.matched).saturating_sub(waiting.labels),
+                waiting_labels: waiting.labels,
+                journal_bytes: waiting.disk_bytes,
+                index_bytes: waiting.index_bytes,
+            })
+        };
+        self.plan.models().iter().zip(&self.models).filter_map(view).collect()
+    }
+
     /// Where every known partition stands.
     pub fn positions(&self) -> impl Iterator<Item = (&Origin, i64)> {
         self.positions.iter().map(|(origin, offset)| (origin, *offset))
@@ -556,7 +572,7 @@ impl Monitor {
             .collect();
         model.expect(settings, &plan);
         model.close_complete(settings, &plan.config, &positions, &mut self.pending);
-        Ok(())
+        model.measure_outcomes(settings, &plan.config, &positions, &mut self.pending)
     }
 
     /// Notes which partitions others have. While none is ours the group is still sharing them out.
@@ -629,6 +645,23 @@ impl Monitor {
 }
 
 impl Model {
+    /// Measures windows of outcomes that are complete or changed.
+    fn measure_outcomes(
+        &mut self,
+        plan: &ModelPlan,
+        config: &str,
+        positions: &[(String, i64)],
+        commit: &mut Commit,
+    ) -> Result<(), JoinError> {
+        let (Some(outcomes), Some(watermark)) = (&mut self.outcomes, self.memory.watermark) else {
+            return Ok(());
+        };
+        let retrained = self.memory.incident.retrained().to_vec();
+        let ledger = &mut self.memory.ledger;
+        let mut around = Around { plan, config, positions, ledger, retrained: &retrained };
+        outcomes.advance(watermark, &mut around, commit)
+    }
+
     /// What is remembered, with the part that outcomes hold while the model runs.
     fn remembered(&self) -> Memory {
         let outcomes = self.outcomes.as_ref().map(|outcomes| outcomes.memory.clone()).unwrap_or_default();

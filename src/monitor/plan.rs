@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::cases::{is_labels_only, label_kind, label_spec};
+use super::outcomes::PerformanceReference;
 use crate::baseline::{ClassNames, SharedBaseline};
 use crate::event::decode::{Field, Stream};
 use crate::event::{ColumnSpec, EventSchema};
@@ -95,6 +96,8 @@ pub struct Prepared {
     pub calibrations: Calibrations,
     /// The highest rates of missing values that the training rows show, for the early watch.
     pub highest_rates: HighestRates,
+    /// What performance is compared with, if it is measured and the baseline knows it.
+    pub performance: Option<Arc<PerformanceReference>>,
 }
 
 impl Prepared {
@@ -116,6 +119,11 @@ impl Prepared {
         }
         let shortest = quality::shortest(&settings.windows);
         let highest_rates = HighestRates::new(&baseline, shortest, settings.verdict.rows_min);
+        let performance = settings
+            .performance
+            .as_ref()
+            .and_then(|of| PerformanceReference::new(&baseline, of, &settings.windows))
+            .map(Arc::new);
         let baseline = Arc::new(Arc::unwrap_or_clone(baseline).without_panes());
         let indexes = baseline
             .columns
@@ -125,7 +133,7 @@ impl Prepared {
                 Shape::Numeric(_) => None,
             })
             .collect();
-        Arc::new(Self { id, baseline, indexes, calibrations, highest_rates })
+        Arc::new(Self { id, baseline, indexes, calibrations, highest_rates, performance })
     }
 }
 

@@ -24,10 +24,17 @@ impl Evidence {
     /// The evidence of a score that has a p-value.
     pub fn of(score: &Score) -> Option<Self> {
         let log_p = score.log_p_value?;
-        let (m, n) = (score.reference_n as f64, score.current_n as f64);
-        let size = n * m / (n + m).max(1.0);
         // Single precision tells windows apart well enough, and a learned window takes half the room.
-        Some(Self { surprise: (-log_p).max(0.0) as f32, size: size as f32 })
+        Some(Self::of_log_p(log_p, score.current_n, score.reference_n))
+    }
+}
+
+impl Evidence {
+    /// The evidence of a test with this logarithm of its p-value, on `n` rows of a window against `m` of the
+    /// reference.
+    pub fn of_log_p(log_p: f64, n: u64, m: u64) -> Self {
+        let (n, m) = (n as f64, m as f64);
+        Self { surprise: (-log_p).max(0.0) as f32, size: (n * m / (n + m).max(1.0)) as f32 }
     }
 }
 

@@ -9,6 +9,7 @@ use driftline::incident::{
     Cause, Incident, Notification, NotificationKind, PerformanceEvidence, Severity, Status,
 };
 use driftline::notify::ChannelSettings;
+use driftline::performance::diagnosis::Confidence;
 use driftline::performance::{
     Diagnosis, DiagnosisKind, Maturity, MetricReading, MoneyReading, Ranged, SplitReading,
 };
@@ -193,7 +194,7 @@ pub fn diagnosis(kind: DiagnosisKind) -> Diagnosis {
         "Like cases cost 0.098 more (0.062 to 0.131), three quarters of the change.",
         "`car_value` drifted, and the model is worse where it did.",
     ];
-    Diagnosis { kind, evidence: evidence.map(str::to_owned).to_vec() }
+    Diagnosis { kind, confidence: Confidence::Medium, evidence: evidence.map(str::to_owned).to_vec() }
 }
 
 /// A notification of an incident that is about how the model does.
@@ -235,7 +236,7 @@ pub fn hostile(kind: NotificationKind, columns: usize) -> Notification {
     }
     incident.performance = Some(known);
     incident.diagnosis =
-        Some(Diagnosis { kind: DiagnosisKind::Unclear, evidence: vec![evil.repeat(50); 40] });
+        Some(Diagnosis { kind: DiagnosisKind::Unclear, confidence: Confidence::Low, evidence: vec![evil.repeat(50); 40] });
     incident.features = (0..columns)
         .map(|i| {
             let name: String = format!("{i} ").chars().chain(evil.chars().cycle()).take(300).collect();

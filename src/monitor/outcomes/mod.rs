@@ -8,20 +8,30 @@
 //! Invariant: a prediction counts once in the pane of its time, and its truth once beside it, the latest if it
 //! was corrected. Panes, waiting predictions and positions become durable together.
 
+mod follow;
+mod judge;
+mod measure;
+mod money;
+mod reference;
+
+pub(super) use follow::Around;
+pub use reference::{PerformanceReference, ReferenceRows};
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::follow::{Compared, Followed, LossOfWindow};
 use super::cases::{Case, LabelCase};
-use super::plan::{ModelPlan, Prepared};
+use super::plan::Prepared;
 use super::{Cell, Commit, PaneWrite};
 use crate::event::{Span, Timestamp};
 use crate::incident;
+use crate::performance::Settings;
 use crate::performance::delay::DelayBuckets;
 use crate::performance::join::{self, Expired, JoinError, Joined, Joiner, Key, Prediction, Waiting};
-use crate::performance::{self, Settings};
 use crate::summary::outcome::{OutcomeSummary, Predicted, Truth};
 use crate::window::{self, Cut};
 
@@ -38,12 +48,22 @@ pub(super) struct Remembered {
     cells: Vec<Cell>,
     /// Windows that end up to here have been measured once.
     closed_up_to: Option<Timestamp>,
+    /// The last tick at which windows were looked at.
+    ticked: Option<Timestamp>,
+    /// Start of the earliest pane ever counted.
+    first_pane: Option<Timestamp>,
     /// Panes before this one are gone: no label reaches them any more.
     dropped_before: Option<Timestamp>,
+    /// Windows that labels can still change.
+    followed: Vec<Followed>,
     /// Panes whose labels changed since windows were looked at last.
     changed: BTreeSet<Timestamp>,
     /// The incident about performance.
     pub(super) incident: incident::State,
+    /// Losses of the last windows of the shortest length, oldest first.
+    losses: Vec<LossOfWindow>,
+    /// How good estimates were, by version.
+    compared: Vec<Compared>,
 }
 
 /// What is kept of one model.
@@ -59,8 +79,6 @@ pub(super) struct Outcomes {
     pub(super) memory: Remembered,
     dropped: Vec<(Timestamp, Cell)>,
     counted: BTreeMap<&'static str, u64>,
-    /// The latest reading of all rows of each version, for incidents that are about something else.
-    latest: BTreeMap<Option<String>, Arc<incident::PerformanceEvidence>>,
 }
 
 /// The counts of a pane.
@@ -133,7 +151,6 @@ impl Outcomes {
             memory,
             dropped: Vec::new(),
             counted: BTreeMap::new(),
-            latest: BTreeMap::new(),
         }
     }
 
@@ -277,6 +294,8 @@ impl Outcomes {
             return self.note("prediction_too_late", 1);
         }
         let Some(outcomes) = &prepared.baseline.outcomes else { return };
+        let first = self.memory.first_pane.map_or(start, |first| first.min(start));
+        self.memory.first_pane = Some(first);
         let pane = self.panes.entry(start).or_default().entry(cell.clone()).or_insert_with(|| Pane {
             prepared: Arc::clone(prepared),
             counts: Counts::Ready(Box::new(outcomes.shape.empty())),
@@ -352,12 +371,11 @@ impl Outcomes {
     }
 
     /// Lets go of what no label can reach any more, and says what left.
-    fn drop_old(&mut self, plan: &ModelPlan, watermark: Timestamp) -> Result<(), JoinError> {
+    fn drop_old(&mut self, watermark: Timestamp) -> Result<(), JoinError> {
         let Expired { predictions, labels, .. } = self.joiner.expire(watermark)?;
         self.note("prediction_without_label", predictions);
         self.note("label_without_prediction", labels);
         let last = watermark - self.settings.label_delay_max - self.lateness;
-        let _ = plan;
         while let Some(entry) = self.panes.first_entry() {
             if !self.cut.is_done(*entry.key(), last) {
                 break;
@@ -398,11 +416,6 @@ impl Outcomes {
     /// What waits.
     pub(super) fn waiting(&self) -> Waiting {
         self.joiner.waiting()
-    }
-
-    /// Whether there is anything that a commit must hold.
-    pub(super) fn settings(&self) -> &performance::Settings {
-        &self.settings
     }
 }
 

@@ -223,9 +223,6 @@ impl Cbpe {
     /// Variance of a sum over rows of slope times probability, by the chance of the curve: `slopes` are sums
     /// of slopes by score.
     pub(super) fn variance_of_curve(&self, slopes: &[(f64, f64)]) -> f64 {
-        if !self.calibrates {
-            return 0.0;
-        }
         let mut of_blocks = vec![0.0; self.curve.blocks().len()];
         for (score, slope) in slopes {
             for (place, weight) in self.curve.mix(*score) {

@@ -12,7 +12,7 @@
 use smartcore::linalg::basic::matrix::DenseMatrix;
 use smartcore::xgboost::{XGRegressor, XGRegressorParameters};
 
-use super::super::interval::{self, Estimate, Interval};
+use super::super::interval::{self, Estimate};
 use super::super::{Better, Measured, MetricValue, NotComputable, RegressionRow};
 
 /// Rows that a reference needs.
@@ -340,6 +340,7 @@ impl Strata {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::performance::Interval;
 
     #[test]
     fn strata_weigh_their_means_by_the_rows_of_the_window() {

@@ -398,6 +398,25 @@ impl OutcomeSummary {
         Ok(())
     }
 
+    /// Takes a part away that was merged before; queries and delays stay as they are.
+    ///
+    /// # Errors
+    /// [`ShapeMismatch`] when the shapes differ; `self` is then unchanged.
+    pub fn subtract(&mut self, part: &Self) -> Result<(), ShapeMismatch> {
+        let lengths = |summary: &Self| (summary.predicted.len(), summary.outcomes.len(), summary.sums.len());
+        if lengths(self) != lengths(part) {
+            return Err(ShapeMismatch);
+        }
+        self.predictions = self.predictions.saturating_sub(part.predictions);
+        self.labels = self.labels.saturating_sub(part.labels);
+        self.predicted.take_away(&part.predicted);
+        self.outcomes.take_away(&part.outcomes);
+        for (mine, theirs) in self.sums.iter_mut().zip(&part.sums) {
+            *mine = mine.saturating_sub(*theirs);
+        }
+        Ok(())
+    }
+
     /// The share of the predictions whose truth is known, 0 to 1; `None` without predictions.
     pub fn coverage(&self) -> Option<f64> {
         (self.predictions > 0).then(|| (self.labels as f64 / self.predictions as f64).min(1.0))

@@ -1,0 +1,216 @@
+//! What windows cost, what a change has cost since it began, and how good estimates were.
+
+use super::Outcomes;
+use super::follow::{Compared, LossOfWindow, Merged};
+use super::measure::{MeasuredWindow, Measuring, ranged};
+use crate::event::Timestamp;
+use crate::monitor::Cell;
+use crate::performance::diagnosis::{Alarm, Better as Way, Findings, MetricChange, PriorShift};
+use crate::performance::value::{
+    Basis, Loss, WindowCost, accumulated_loss, loss_per_day, retrain_case, rows_per_day,
+};
+use crate::performance::{Better, Interval, Mean, Measured, MoneyReading, Ranged, better_of};
+
+/// Windows whose loss is remembered, for what a change has cost since it began.
+const LOSSES_MAX: usize = 400;
+
+/// Versions whose estimates are compared with what came true.
+const COMPARED_MAX: usize = 20;
+
+/// So many realised values in a row outside of their intervals, and estimates are not relied on.
+const MISSED_MAX: u32 = 2;
+
+impl Outcomes {
+    /// Remembers the mean cost of a window of the shortest length.
+    pub(super) fn remember_loss(
+        &mut self,
+        cell: &Cell,
+        start: Timestamp,
+        rows: u64,
+        cost: Option<(Mean, Basis)>,
+    ) {
+        let Some((cost, basis)) = cost else { return };
+        let losses = &mut self.memory.losses;
+        let loss = LossOfWindow { version: cell.version.clone(), start, rows, cost, basis };
+        match losses.iter_mut().find(|known| known.start == start && known.version == cell.version) {
+            Some(known) => *known = loss,
+            None => losses.push(loss),
+        }
+        losses.sort_by(|a, b| a.start.cmp(&b.start).then_with(|| a.version.cmp(&b.version)));
+        let surplus = losses.len().saturating_sub(LOSSES_MAX);
+        losses.drain(..surplus);
+    }
+
+    /// Compares the estimate of a complete window with what came true.
+    pub(super) fn compare(&mut self, cell: &Cell, measured: &MeasuredWindow) {
+        let Some(reading) = measured.reading.metric(&measured.reading.headline) else { return };
+        let (Some(value), Some(estimate), Some(holds)) =
+            (reading.value, reading.estimate, reading.estimate_holds)
+        else {
+            return;
+        };
+        let compared = &mut self.memory.compared;
+        let place = compared.iter().position(|known| known.version == cell.version).unwrap_or_else(|| {
+            if compared.len() >= COMPARED_MAX {
+                compared.remove(0);
+            }
+            compared.push(Compared { version: cell.version.clone(), ..Compared::default() });
+            compared.len() - 1
+        });
+        if let Some(known) = compared.get_mut(place) {
+            known.windows += 1;
+            known.held += u64::from(holds);
+            known.absolute_error += (estimate.value - value).abs();
+            known.missed_in_a_row = if holds { 0 } else { known.missed_in_a_row.saturating_add(1) };
+        }
+    }
+
+    /// Writes beside the estimates how good they were.
+    pub(super) fn tell_how_good_estimates_were(&self, cell: &Cell, measured: &mut MeasuredWindow) {
+        let Some(estimation) = &mut measured.reading.estimation else { return };
+        let Some(known) = self.memory.compared.iter().find(|known| known.version == cell.version) else {
+            return;
+        };
+        estimation.windows_compared = known.windows;
+        estimation.windows_held = known.held;
+        estimation.mean_absolute_error =
+            (known.windows > 0).then(|| known.absolute_error / known.windows as f64);
+        estimation.reliable = known.missed_in_a_row < MISSED_MAX;
+    }
+
+    /// Writes what the window costs, and what the change has cost so far.
+    pub(super) fn price(
+        &self,
+        cell: &Cell,
+        measuring: &Measuring<'_>,
+        merged: &Merged,
+        measured: &mut MeasuredWindow,
+    ) {
+        let reference = measuring.reference;
+        let rows = reference.rows(measuring.segment);
+        let (Some(value), Some(before)) = (&reference.value, &rows.cost) else { return };
+        let Some(per_day) = rows_per_day(merged.predictions(), measuring.end - measuring.start) else {
+            return;
+        };
+        let realised = measured.cost.filter(|(_, basis)| *basis == Basis::Realised).map(|(cost, _)| cost);
+        let a_day = |cost: Option<Mean>| {
+            let loss = loss_per_day(&cost?, before, per_day).ok()?;
+            Some(of_loss(&loss))
+        };
+        let now = measured.cost.map(|(cost, _)| cost);
+        let case = now.and_then(|now| retrain_case(&now, before, per_day, value).ok());
+        let since = measuring.segment.is_none().then(|| self.changed_since()).flatten();
+        let accumulated = since.and_then(|since| self.accumulated(cell, since, before));
+        measured.reading.money = Some(MoneyReading {
+            currency: value.currency.clone(),
+            cost: realised.map(|cost| ranged(cost.value, cost.interval())),
+            estimated_cost: measured.estimated_cost.map(|cost| ranged(cost.value, cost.interval())),
+            reference_cost: before.value,
+            per_day,
+            loss_per_day: a_day(realised),
+            estimated_loss_per_day: a_day(measured.estimated_cost),
+            accumulated,
+            since: since.filter(|_| accumulated.is_some()),
+            retrain_cost: value.retrain_cost + value.retrain_risk,
+            break_even_days: case.and_then(|case| case.break_even_days),
+            retrain_pays: case.and_then(|case| case.saving_at_least.map(|_| case.pays)),
+            horizon: value.horizon,
+        });
+    }
+
+    /// Start of the first window of the change that is going on.
+    fn changed_since(&self) -> Option<Timestamp> {
+        let open = self.memory.incident.open()?;
+        Some(open.opened_at - self.settings.windows.first()?.length)
+    }
+
+    fn accumulated(&self, cell: &Cell, since: Timestamp, before: &Mean) -> Option<Ranged> {
+        let its = |loss: &&LossOfWindow| loss.version == cell.version && loss.start >= since;
+        let windows: Vec<WindowCost> = self
+            .memory
+            .losses
+            .iter()
+            .filter(its)
+            .map(|loss| WindowCost { rows: loss.rows, cost: loss.cost, basis: loss.basis })
+            .collect();
+        Some(of_loss(&accumulated_loss(&windows, before).ok()?.loss))
+    }
+}
+
+fn of_loss(loss: &Loss) -> Ranged {
+    ranged(loss.value, loss.interval)
+}
+
+impl MeasuredWindow {
+    /// What is known, for the diagnosis.
+    pub(super) fn findings(&self, measuring: &Measuring<'_>, alarms: &[Alarm]) -> Findings {
+        let settings = measuring.settings;
+        let metrics = &measuring.reference.rows(measuring.segment).metrics;
+        let before = metrics.iter().find(|metric| metric.metric == settings.metric);
+        let before = before.and_then(|metric| metric.outcome.as_ref().ok()).map(|value| value.value);
+        let is_reliable = self.reading.estimation.as_ref().is_none_or(|estimation| estimation.reliable);
+        let change = |now: &Option<Measured>, is_reliable: bool| {
+            let now = now.as_ref()?.outcome.as_ref().ok()?;
+            Some(change_of(settings, now.value, now.interval, before?, is_reliable))
+        };
+        Findings {
+            alarms: alarms.to_vec(),
+            realised: change(&self.realised, true),
+            estimated: change(&self.estimated, is_reliable),
+            split: self.split,
+            prior: self.reading.prior.as_ref().map(|prior| PriorShift {
+                class: "1".to_owned(),
+                reference: prior.reference,
+                now: prior.share.value,
+                interval: prior.share.low.zip(prior.share.high).map(|(low, high)| Interval { low, high }),
+            }),
+        }
+    }
+}
+
+/// The headline metric against the training data; of one that is best at 0 its distance from there.
+pub(super) fn change_of(
+    settings: &crate::performance::Settings,
+    value: f64,
+    interval: Option<Interval>,
+    reference: f64,
+    is_reliable: bool,
+) -> MetricChange {
+    let metric = settings.metric.clone();
+    match better_of(settings.task, &settings.metric) {
+        Better::Higher => MetricChange {
+            metric,
+            better: Way::Higher,
+            value,
+            interval,
+            reference,
+            tolerance: None,
+            is_reliable,
+        },
+        Better::Lower => MetricChange {
+            metric,
+            better: Way::Lower,
+            value,
+            interval,
+            reference,
+            tolerance: None,
+            is_reliable,
+        },
+        Better::Zero => {
+            let apart = |interval: Interval| {
+                let (low, high) = (interval.low.abs(), interval.high.abs());
+                let holds_zero = interval.low <= 0.0 && interval.high >= 0.0;
+                Interval { low: if holds_zero { 0.0 } else { low.min(high) }, high: low.max(high) }
+            };
+            MetricChange {
+                metric,
+                better: Way::Lower,
+                value: value.abs(),
+                interval: interval.map(apart),
+                reference: reference.abs(),
+                tolerance: None,
+                is_reliable,
+            }
+        }
+    }
+}
