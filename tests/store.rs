@@ -10,11 +10,13 @@ use driftline::incident::Status;
 use driftline::monitor::{Commit, Restored};
 use driftline::notify::Outbox;
 use driftline::store::{
-    DeadLetterFilter, FILE_NAME, IncidentFilter, Options, OutboxFilter, SegmentFilter, StatusFilter, Store,
-    StoreError, WindowFilter, WindowName,
+    DeadLetterFilter, FILE_NAME, IncidentFilter, Options, OutboxFilter, PerformanceFilter, PerformanceRow,
+    SegmentFilter, StatusFilter, Store, StoreError, WindowFilter, WindowName,
 };
 use rusqlite::Connection;
-use sample::{HOUR, at, dead_letter, full_commit, incident, notification, pane, position, window};
+use sample::{
+    HOUR, at, dead_letter, full_commit, incident, notification, pane, performance, position, window,
+};
 use tempfile::TempDir;
 
 fn open(dir: &TempDir) -> Store {
@@ -75,6 +77,24 @@ fn what_was_applied_is_restored() {
     let mut found = restored.panes;
     found.sort_by(|a, b| a.key.cmp(&b.key));
     assert_eq!(found, panes);
+    assert_eq!(restored.outcome_panes, first.outcome_panes, "they do not mix with the others");
+}
+
+#[test]
+fn panes_of_outcomes_are_overwritten_and_dropped_by_themselves() {
+    let dir = scratch();
+    let store = open(&dir);
+    store.apply(&full_commit(), at(0)).expect("applies");
+    let changed = pane("fraud", Some("7"), None, 0, 77);
+    let commit = Commit {
+        outcome_panes: vec![changed.clone()],
+        outcome_panes_dropped: vec![pane("fraud", Some("7"), Some("eu"), 0, 0).key],
+        ..Commit::default()
+    };
+    store.apply(&commit, at(0)).expect("applies");
+    let restored = store.restore().expect("restores");
+    assert_eq!(restored.outcome_panes, [changed]);
+    assert_eq!(restored.panes.len(), 4);
 }
 
 #[test]
@@ -209,15 +229,16 @@ fn a_damaged_file_is_refused_and_kept() {
 
 #[test]
 fn counts_that_are_not_what_was_written_are_refused() {
-    let dir = scratch();
-    let store = open(&dir);
-    store.apply(&full_commit(), at(0)).expect("applies");
-    drop(store);
-    let file = Connection::open(dir.path().join(FILE_NAME)).expect("opens");
-    file.execute("UPDATE panes SET summary = x'00' WHERE id = 1", []).expect("damage");
-    drop(file);
-    let error = open(&dir).restore().expect_err("refused");
-    assert!(error.to_string().contains("the counts of model fraud at 2026-01-01T00:00:00Z"), "{error}");
+    for (table, counts) in [("panes", "the counts"), ("outcome_panes", "the counts of outcomes")] {
+        let dir = scratch();
+        open(&dir).apply(&full_commit(), at(0)).expect("applies");
+        let file = Connection::open(dir.path().join(FILE_NAME)).expect("opens");
+        file.execute(&format!("UPDATE {table} SET summary = x'00' WHERE id = 1"), []).expect("damage");
+        drop(file);
+        let error = open(&dir).restore().expect_err("refused");
+        let expected = format!("{counts} of model fraud at 2026-01-01T00:00:00Z");
+        assert!(error.to_string().contains(&expected), "{error}");
+    }
 }
 
 #[test]
@@ -552,6 +573,166 @@ fn counters_go_on_over_restarts_and_are_bounded() {
     assert!(counters.len() <= 10_001, "{} counters", counters.len());
     let total: u64 = counters.iter().map(|counter| counter.events).sum();
     assert_eq!(total, 10_054, "the bound loses no event");
+}
+
+// === performance ===
+
+fn performance_of(model: &str) -> PerformanceFilter {
+    PerformanceFilter { model: model.to_owned(), limit: 100, ..PerformanceFilter::default() }
+}
+
+fn named(rows: &[PerformanceRow]) -> Vec<(i64, Option<&str>, u32)> {
+    let hour = |row: &PerformanceRow| (row.window_end - at(0)).as_micros() / (HOUR * 1_000_000);
+    rows.iter().map(|row| (hour(row), row.segment.as_deref(), row.revision)).collect()
+}
+
+fn performance_commit(hour: i64, revision: u32, labels: u64) -> Commit {
+    Commit { performance: vec![performance("fraud", None, hour, revision, labels)], ..Commit::default() }
+}
+
+#[test]
+fn a_windows_latest_revision_is_shown_and_the_earlier_are_kept() {
+    let dir = scratch();
+    let store = open(&dir);
+    store.apply(&full_commit(), at(0)).expect("applies");
+    let rows = store.performance(&performance_of("fraud")).expect("read").rows;
+    assert_eq!(named(&rows), [(2, None, 1), (1, Some("eu"), 1), (1, None, 2)]);
+    let all = PerformanceFilter { all_revisions: true, ..performance_of("fraud") };
+    let rows = store.performance(&all).expect("read").rows;
+    assert_eq!(named(&rows), [(2, None, 1), (1, Some("eu"), 1), (1, None, 2), (1, None, 1)]);
+    let name = WindowName {
+        model: "fraud".to_owned(),
+        start: at(0),
+        length: Span::from_secs(HOUR),
+        version: None,
+        segment: None,
+    };
+    let revisions = store.performance_revisions(&name).expect("read");
+    assert_eq!(named(&revisions), [(1, None, 1), (1, None, 2)]);
+    assert_eq!(revisions.iter().map(|row| row.latest).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(revisions[1].window().expect("a document"), performance("fraud", None, 1, 2, 3_680));
+    let verdict = revisions[1].verdict_summary().expect("a document").expect("judged");
+    assert!(verdict.alarm && verdict.alpha == Some(1e-4));
+    let unknown = WindowName { start: at(7 * HOUR), ..name };
+    assert!(store.performance_revisions(&unknown).expect("read").is_empty());
+}
+
+#[test]
+fn a_revision_that_comes_twice_is_one_and_the_highest_is_the_latest() {
+    let dir = scratch();
+    let store = open(&dir);
+    store.apply(&full_commit(), at(0)).expect("applies");
+    let before = named(&store.performance(&performance_of("fraud")).expect("read").rows)
+        .into_iter()
+        .map(|(hour, segment, revision)| (hour, segment.map(str::to_owned), revision))
+        .collect::<Vec<_>>();
+    let copy = crash_copy(&dir);
+    let recovered = open(&copy);
+    for revision in [2, 1] {
+        recovered.apply(&performance_commit(1, revision, 1_000), at(9)).expect("applies again");
+    }
+    let rows = recovered.performance(&performance_of("fraud")).expect("read").rows;
+    let after = rows.iter().map(|row| (row.revision, row.segment.clone())).collect::<Vec<_>>();
+    let expected = before.iter().map(|(_, segment, revision)| (*revision, segment.clone()));
+    assert_eq!(after, expected.collect::<Vec<_>>());
+    assert_eq!(rows[2].window().expect("a document").reading.labels, 3_680, "it stays as it was");
+    recovered.apply(&performance_commit(2, 3, 10), at(9)).expect("a gap");
+    recovered.apply(&performance_commit(2, 2, 5), at(9)).expect("out of order");
+    let rows = recovered.performance(&performance_of("fraud")).expect("read").rows;
+    assert_eq!(named(&rows).first(), Some(&(2, None, 3)));
+}
+
+#[test]
+fn performance_comes_in_pages_and_by_what_it_is() {
+    let dir = scratch();
+    let store = open(&dir);
+    store.apply(&full_commit(), at(0)).expect("applies");
+    for hour in 3..=20 {
+        store.apply(&performance_commit(hour, 1, u64::from(hour % 2 == 0)), at(0)).expect("applies");
+    }
+    let mut filter = PerformanceFilter { segment: SegmentFilter::Whole, limit: 7, ..performance_of("fraud") };
+    let mut hours = Vec::new();
+    loop {
+        let page = store.performance(&filter).expect("read");
+        hours.extend(named(&page.rows).into_iter().map(|(hour, ..)| hour));
+        filter.cursor = page.next;
+        if filter.cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(hours, (1..=20).rev().collect::<Vec<_>>());
+    let count = |filter: PerformanceFilter| store.performance(&filter).expect("read").rows.len();
+    let of = || performance_of("fraud");
+    assert_eq!(count(PerformanceFilter { segment: SegmentFilter::One("eu".to_owned()), ..of() }), 1);
+    assert_eq!(count(PerformanceFilter { alarm: Some(true), ..of() }), 11);
+    assert_eq!(count(PerformanceFilter { alarm: Some(false), ..of() }), 0, "the others are not judged");
+    assert_eq!(count(PerformanceFilter { version: Some("8".to_owned()), ..of() }), 0);
+    assert_eq!(count(PerformanceFilter { length: Some(Span::from_secs(60)), ..of() }), 0);
+    let between = PerformanceFilter { after: Some(at(3 * HOUR)), before: Some(at(6 * HOUR)), ..of() };
+    assert_eq!(count(between), 2);
+    assert_eq!(count(performance_of("churn")), 0);
+    let newest = store.newest_performance("fraud").expect("read");
+    assert_eq!((newest.len(), newest[0].length), (1, Span::from_secs(HOUR)));
+    assert_eq!(named(std::slice::from_ref(&newest[0].newest)), [(20, None, 1)]);
+    let labelled = newest[0].labelled.as_ref().expect("labels");
+    assert_eq!(labelled.window_end, at(20 * HOUR));
+    store.apply(&performance_commit(21, 1, 0), at(0)).expect("applies");
+    let newest = store.newest_performance("fraud").expect("read");
+    assert_eq!(newest[0].newest.window_end, at(21 * HOUR));
+    assert_eq!(newest[0].labelled.as_ref().map(|row| row.window_end), Some(at(20 * HOUR)));
+}
+
+#[test]
+fn performance_is_kept_for_the_history_after_it_was_known() {
+    let dir = scratch();
+    let options = Options { history: Span::from_secs(10 * HOUR), ..Options::default() };
+    let store = Store::open(dir.path(), options).expect("opens");
+    for hour in 1..=200 {
+        store.apply(&performance_commit(hour, 1, 0), at(hour * HOUR)).expect("applies");
+    }
+    // Labels of the first window come a day after it: what they say is news of that day.
+    store.apply(&performance_commit(190, 2, 400), at(200 * HOUR)).expect("applies");
+    let page = store.performance(&PerformanceFilter { limit: 500, ..performance_of("fraud") }).expect("page");
+    assert_eq!(named(&page.rows), [(190, None, 2)]);
+    let alone = Commit { windows: vec![window("fraud", None, 300, false)], ..Commit::default() };
+    store.apply(&alone, at(0)).expect("applies");
+    assert_eq!(store.performance(&performance_of("fraud")).expect("page").rows.len(), 1);
+}
+
+#[test]
+fn what_became_of_labels_is_added_up_over_restarts() {
+    let dir = scratch();
+    open(&dir).apply(&full_commit(), at(0)).expect("applies");
+    let store = open(&dir);
+    let more = vec![("fraud".to_owned(), "joined", 20), ("churn".to_owned(), "joined", 1)];
+    store.apply(&Commit { joined: more, ..Commit::default() }, at(0)).expect("applies");
+    let of = |model| {
+        let counts = store.joined(model).expect("read").into_iter();
+        counts.map(|count| (count.outcome, count.n)).collect::<Vec<_>>()
+    };
+    let fraud = [("duplicate", 12), ("joined", 3_700), ("unknown", 3)].map(|(name, n)| (name.to_owned(), n));
+    assert_eq!(of(Some("fraud")), fraud);
+    assert_eq!(of(None).len(), 4);
+}
+
+#[test]
+fn incidents_are_given_whole_to_those_who_report() {
+    let dir = scratch();
+    let store = open(&dir);
+    let transitions = vec![
+        incident("old", "fraud", 1, 1, Status::Resolved),
+        incident("open", "fraud", 2, 1, Status::Open),
+        incident("recent", "fraud", 9, 1, Status::Resolved),
+        incident("other", "churn", 9, 1, Status::Open),
+    ];
+    store.apply(&Commit { transitions: transitions.clone(), ..Commit::default() }, at(0)).expect("applies");
+    let ids = |since| {
+        let incidents = store.incidents_since("fraud", since, 10).expect("read");
+        incidents.into_iter().map(|incident| incident.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(Some(at(5 * HOUR))), ["recent", "open"]);
+    assert_eq!(ids(None), ["recent", "open", "old"]);
+    assert_eq!(store.incidents_since("fraud", None, 1).expect("read"), [transitions[2].clone()]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde::Serialize;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::brief::{incident_brief, window_brief};
-use super::{Fault, Options, head, integer};
+use super::{Fault, Options, head, integer, performance};
 use crate::event::{Origin, Span, Timestamp};
 use crate::incident::{Incident, Notification};
 use crate::monitor::{
@@ -31,10 +31,14 @@ pub(super) fn apply(
     options: &Options,
 ) -> Result<(), Fault> {
     write_positions(transaction, &commit.positions)?;
-    write_panes(transaction, &commit.panes)?;
-    drop_panes(transaction, &commit.panes_dropped)?;
+    write_panes(transaction, PaneTable::Rows, &commit.panes)?;
+    drop_panes(transaction, PaneTable::Rows, &commit.panes_dropped)?;
+    write_panes(transaction, PaneTable::Outcomes, &commit.outcome_panes)?;
+    drop_panes(transaction, PaneTable::Outcomes, &commit.outcome_panes_dropped)?;
     write_windows(transaction, &commit.windows)?;
     write_learned(transaction, &commit.learned)?;
+    performance::write(transaction, &commit.performance)?;
+    performance::write_joined(transaction, &commit.joined)?;
     write_incidents(transaction, &commit.transitions)?;
     write_outbox(transaction, &commit.outbox, now)?;
     write_dead_letters(transaction, &commit.dead_letters, options.dead_letters_max)?;
@@ -43,6 +47,7 @@ pub(super) fn apply(
         let sql = "INSERT OR REPLACE INTO monitor_state (id, checksum, state) VALUES (1, ?1, ?2)";
         transaction.execute(sql, params![checksum(&[state]), state])?;
     }
+    performance::prune(transaction, &commit.performance, options.history)?;
     prune(transaction, commit, now, options.history)
 }
 
@@ -59,13 +64,42 @@ fn write_positions(transaction: &Transaction<'_>, positions: &[Position]) -> Res
 
 // === panes ===
 
-fn write_panes(transaction: &Transaction<'_>, panes: &[PaneWrite]) -> Result<(), Fault> {
-    let mut upsert = transaction.prepare(
-        "INSERT INTO panes (model, version, segment, start, baseline, checksum, summary)
+/// What open panes count; each has a table of the same shape.
+#[derive(Debug, Clone, Copy)]
+enum PaneTable {
+    /// Rows as they came.
+    Rows,
+    /// What came true of them.
+    Outcomes,
+}
+
+impl PaneTable {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rows => "panes",
+            Self::Outcomes => "outcome_panes",
+        }
+    }
+
+    fn counts(self) -> &'static str {
+        match self {
+            Self::Rows => "counts",
+            Self::Outcomes => "counts of outcomes",
+        }
+    }
+}
+
+fn write_panes(transaction: &Transaction<'_>, table: PaneTable, panes: &[PaneWrite]) -> Result<(), Fault> {
+    if panes.is_empty() {
+        return Ok(());
+    }
+    let mut upsert = transaction.prepare(&format!(
+        "INSERT INTO {} (model, version, segment, start, baseline, checksum, summary)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT DO UPDATE SET
              baseline = excluded.baseline, checksum = excluded.checksum, summary = excluded.summary",
-    )?;
+        table.name()
+    ))?;
     for PaneWrite { key, baseline, summary } in panes {
         let checksum = checksum(&[baseline.as_bytes(), summary]);
         let start = key.start.as_micros();
@@ -74,12 +108,16 @@ fn write_panes(transaction: &Transaction<'_>, panes: &[PaneWrite]) -> Result<(),
     Ok(())
 }
 
-fn drop_panes(transaction: &Transaction<'_>, keys: &[PaneKey]) -> Result<(), Fault> {
-    let mut delete = transaction.prepare(
-        "DELETE FROM panes WHERE model = ?1 AND start = ?2
+fn drop_panes(transaction: &Transaction<'_>, table: PaneTable, keys: &[PaneKey]) -> Result<(), Fault> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut delete = transaction.prepare(&format!(
+        "DELETE FROM {} WHERE model = ?1 AND start = ?2
              AND (version IS NULL) = ?3 AND coalesce(version, '') = ?4
              AND (segment IS NULL) = ?5 AND coalesce(segment, '') = ?6",
-    )?;
+        table.name()
+    ))?;
     for PaneKey { model, version, segment, start } in keys {
         let (version, segment) = (version.as_deref(), segment.as_deref());
         delete.execute(params![
@@ -314,7 +352,7 @@ fn prune(transaction: &Transaction<'_>, commit: &Commit, now: Timestamp, history
     Ok(())
 }
 
-fn step_for(added: usize) -> i64 {
+pub(super) fn step_for(added: usize) -> i64 {
     i64::try_from(added.saturating_mul(2).max(PRUNE_STEP)).unwrap_or(i64::MAX)
 }
 
@@ -323,10 +361,33 @@ fn step_for(added: usize) -> i64 {
 /// Everything as of one moment; the inner error says what is damaged.
 pub(super) fn restore(connection: &Connection) -> Result<Result<Restored, String>, Fault> {
     let positions = positions(connection)?;
-    let mut select = connection.prepare(
-        "SELECT model, version, segment, start, baseline, summary, checksum FROM panes
+    let panes = match stored_panes(connection, PaneTable::Rows)? {
+        Ok(panes) => panes,
+        Err(damage) => return Ok(Err(damage)),
+    };
+    let outcome_panes = match stored_panes(connection, PaneTable::Outcomes)? {
+        Ok(panes) => panes,
+        Err(damage) => return Ok(Err(damage)),
+    };
+    let state: Option<(Vec<u8>, i64)> = connection
+        .query_row("SELECT state, checksum FROM monitor_state", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    if state.as_ref().is_some_and(|(state, written)| checksum(&[state]) != *written) {
+        return Ok(Err("the monitor's state is not what was written".to_owned()));
+    }
+    let learned = match learned(connection)? {
+        Ok(learned) => learned,
+        Err(damage) => return Ok(Err(damage)),
+    };
+    Ok(Ok(Restored { positions, panes, learned, outcome_panes, state: state.map(|(state, _)| state) }))
+}
+
+fn stored_panes(connection: &Connection, table: PaneTable) -> Result<Result<Vec<PaneWrite>, String>, Fault> {
+    let mut select = connection.prepare(&format!(
+        "SELECT model, version, segment, start, baseline, summary, checksum FROM {}
          ORDER BY model, version, segment, start",
-    )?;
+        table.name()
+    ))?;
     let mut rows = select.query([])?;
     let mut panes = Vec::new();
     while let Some(row) = rows.next()? {
@@ -338,28 +399,12 @@ pub(super) fn restore(connection: &Connection) -> Result<Result<Restored, String
         };
         let pane = PaneWrite { key, baseline: row.get(4)?, summary: row.get(5)? };
         if checksum(&[pane.baseline.as_bytes(), &pane.summary]) != row.get::<_, i64>(6)? {
-            let PaneKey { model, start, .. } = &pane.key;
-            return Ok(Err(format!("the counts of model {model} at {start} are not what was written")));
+            let (PaneKey { model, start, .. }, counts) = (&pane.key, table.counts());
+            return Ok(Err(format!("the {counts} of model {model} at {start} are not what was written")));
         }
         panes.push(pane);
     }
-    let state: Option<(Vec<u8>, i64)> = connection
-        .query_row("SELECT state, checksum FROM monitor_state", [], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    if state.as_ref().is_some_and(|(state, written)| checksum(&[state]) != *written) {
-        return Ok(Err("the monitor's state is not what was written".to_owned()));
-    }
-    let learned = match learned(connection)? {
-        Ok(learned) => learned,
-        Err(damage) => return Ok(Err(damage)),
-    };
-    Ok(Ok(Restored {
-        positions,
-        panes,
-        learned,
-        outcome_panes: Vec::new(),
-        state: state.map(|(state, _)| state),
-    }))
+    Ok(Ok(panes))
 }
 
 fn learned(connection: &Connection) -> Result<Result<Vec<LearnedWindow>, String>, Fault> {

@@ -18,10 +18,14 @@ mod apply;
 mod brief;
 mod open;
 mod outbox;
+mod performance;
 mod query;
 mod schema;
 
 pub use outbox::{ChannelStats, OutboxFilter, OutboxRow};
+pub use performance::{
+    JoinedCount, NewestPerformance, PerformanceFilter, PerformanceRow, VerdictSummary,
+};
 pub use query::{
     Counter, Cursor, DeadLetterFilter, DeadLetterRow, IncidentDetail, IncidentFilter, IncidentRow,
     ModelActivity, PAGE_MAX, Page, SegmentFilter, StatusFilter, TransitionRow, VersionActivity, WindowFilter,
@@ -56,7 +60,8 @@ pub struct Options {
     /// Dead letters kept; the oldest go first.
     pub dead_letters_max: u64,
     /// How long closed windows and resolved incidents are kept, by their end against the newest window of
-    /// their model, and ended notifications, by the wall clock.
+    /// their model; revisions of a window's performance, by the watermark when they were made, against the
+    /// newest of their model; and ended notifications, by the wall clock.
     pub history: Span,
 }
 

@@ -445,7 +445,7 @@ impl Conditions {
     }
 
     /// Rows after the cursor in an order that descends by `at`, then by `row`.
-    fn after_cursor(&mut self, at: &str, row: &str, cursor: Option<Cursor>) {
+    pub(super) fn after_cursor(&mut self, at: &str, row: &str, cursor: Option<Cursor>) {
         if let Some(cursor) = cursor {
             self.add(&format!("({at}, {row}) < (?, ?)"), [Value::from(cursor.at), Value::from(cursor.row)]);
         }

@@ -8,7 +8,7 @@
 pub(super) const APPLICATION_ID: i64 = 0x6472_6966;
 
 /// Steps from format `i` to `i + 1`; the file's `user_version` says how many it has had.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST, SECOND];
+pub(super) const MIGRATIONS: &[&str] = &[FIRST, SECOND, THIRD];
 
 const FIRST: &str = "
 CREATE TABLE meta (
@@ -149,3 +149,122 @@ CREATE TABLE learned_windows (
 CREATE UNIQUE INDEX learned_windows_key ON learned_windows
     (model, (version IS NULL), coalesce(version, ''), length, start);
 ";
+
+const THIRD: &str = "
+-- Counts of what came true, of event time that labels can still reach.
+CREATE TABLE outcome_panes (
+    id       INTEGER PRIMARY KEY,
+    model    TEXT    NOT NULL,
+    version  TEXT,
+    segment  TEXT,
+    start    INTEGER NOT NULL,
+    baseline TEXT    NOT NULL,
+    checksum INTEGER NOT NULL,
+    summary  BLOB    NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX outcome_panes_key ON outcome_panes
+    (model, start, (version IS NULL), coalesce(version, ''), (segment IS NULL), coalesce(segment, ''));
+
+-- What was known of a window's performance, a row for each revision. `latest` marks the last of a window,
+-- `alarm` is absent until the window is judged, and the document is JSON, compressed (zlib).
+CREATE TABLE performance (
+    id          INTEGER PRIMARY KEY,
+    model       TEXT    NOT NULL,
+    version     TEXT,
+    segment     TEXT,
+    start       INTEGER NOT NULL,
+    end         INTEGER NOT NULL,
+    length      INTEGER NOT NULL,
+    revision    INTEGER NOT NULL,
+    latest      INTEGER NOT NULL,
+    at          INTEGER NOT NULL,
+    alarm       INTEGER,
+    maturity    TEXT    NOT NULL,
+    labels      INTEGER NOT NULL,
+    predictions INTEGER NOT NULL,
+    baseline    TEXT    NOT NULL,
+    document    BLOB    NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX performance_key ON performance
+    (model, start, length, (version IS NULL), coalesce(version, ''), (segment IS NULL), coalesce(segment, ''),
+     revision);
+CREATE INDEX performance_latest ON performance (model, end, id, length, segment, version, alarm)
+    WHERE latest = 1;
+CREATE INDEX performance_newest ON performance (model, length, end, id, maturity)
+    WHERE latest = 1 AND segment IS NULL;
+CREATE INDEX performance_by_age ON performance (model, at);
+
+-- What became of predictions and labels since the store was made.
+CREATE TABLE joined (
+    model   TEXT    NOT NULL,
+    outcome TEXT    NOT NULL,
+    n       INTEGER NOT NULL,
+    PRIMARY KEY (model, outcome)
+) STRICT, WITHOUT ROWID;
+";
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Connection, params};
+
+    use super::*;
+    use crate::event::Timestamp;
+    use crate::monitor::{Commit, PaneKey, PaneWrite};
+    use crate::store::{FILE_NAME, Options, Store, StoreError};
+
+    /// A file as it was after `steps`, with a little in it.
+    fn file_of(dir: &std::path::Path, steps: &[&str]) {
+        let connection = Connection::open(dir.join(FILE_NAME)).expect("opens");
+        for step in steps {
+            connection.execute_batch(step).expect("a step");
+        }
+        connection.pragma_update(None, "application_id", APPLICATION_ID).expect("ours");
+        connection.pragma_update(None, "user_version", steps.len()).expect("format");
+        connection
+            .execute_batch(
+                "INSERT INTO meta VALUES ('store_id', 'c0ffee');
+                 INSERT INTO positions VALUES ('predictions', 0, 17);
+                 INSERT INTO counters VALUES ('predictions', 'fraud', 'counted', 16);",
+            )
+            .expect("rows");
+    }
+
+    #[test]
+    fn files_of_earlier_formats_are_brought_to_the_newest_and_keep_what_they_hold() {
+        for steps in 1..MIGRATIONS.len() {
+            let dir = tempfile::tempdir().expect("scratch directory");
+            file_of(dir.path(), &MIGRATIONS[..steps]);
+            let store = Store::open(dir.path(), Options::default()).expect("opens");
+            assert_eq!(store.id(), "c0ffee");
+            let restored = store.restore().expect("restores");
+            assert_eq!(restored.positions[0].next_offset, 17);
+            assert!(restored.outcome_panes.is_empty());
+            assert_eq!(store.counters().expect("read")[0].events, 16);
+            let start = Timestamp::default();
+            let key = PaneKey { model: "fraud".to_owned(), version: None, segment: None, start };
+            let pane = PaneWrite { key, baseline: "ab".to_owned(), summary: vec![7; 9] };
+            let commit = Commit {
+                outcome_panes: vec![pane.clone()],
+                joined: vec![("fraud".to_owned(), "joined", 3)],
+                ..Commit::default()
+            };
+            store.apply(&commit, start).expect("applies");
+            assert_eq!(store.restore().expect("restores").outcome_panes, [pane]);
+            assert_eq!(store.joined(Some("fraud")).expect("read")[0].n, 3);
+        }
+    }
+
+    #[test]
+    fn each_step_counts_as_one_format() {
+        let dir = tempfile::tempdir().expect("scratch directory");
+        drop(Store::open(dir.path(), Options::default()).expect("opens"));
+        let connection = Connection::open(dir.path().join(FILE_NAME)).expect("opens");
+        let format: usize =
+            connection.query_row("PRAGMA user_version", params![], |row| row.get(0)).expect("format");
+        assert_eq!(format, MIGRATIONS.len());
+        connection.pragma_update(None, "user_version", format + 1).expect("newer");
+        drop(connection);
+        let refused = Store::open(dir.path(), Options::default()).expect_err("newer");
+        assert!(matches!(refused, StoreError::Newer { .. }), "{refused}");
+    }
+}
