@@ -12,7 +12,7 @@ use crate::drift::EffectUnit;
 use crate::event::{Role, Span, Timestamp};
 use crate::incident::Incident;
 use crate::monitor::PerformanceWindow;
-use crate::store::{IncidentFilter, OutboxRow, PAGE_MAX, SegmentFilter, Store, StoreError, WindowFilter};
+use crate::store::{OutboxRow, PAGE_MAX, PerformanceFilter, SegmentFilter, Store, StoreError, WindowFilter};
 
 /// Most windows that are read: the newest. Half an hour's windows of 30 days are 1,440.
 const WINDOWS_MAX: usize = 10_000;
@@ -93,27 +93,29 @@ impl Rows {
     /// # Errors
     /// [`Failure`] when the store cannot be read.
     pub fn read(store: &Store, model: &str, since: Span) -> Result<Self, Failure> {
-        let activity = store.model_activity(model).map_err(unreadable)?;
-        let Some(newest) = activity.newest_window_end else {
-            return Ok(Self { incidents: incidents(store, model, None)?, ..Self::default() });
-        };
-        let from = newest - since;
-        let (windows, is_cut) = windows(store, model, from)?;
+        let newest_only = PerformanceFilter { model: model.to_owned(), limit: 1, ..PerformanceFilter::default() };
+        let newest_performance = store.performance(&newest_only).map_err(unreadable)?;
+        let newest_performance = newest_performance.rows.first().map(|row| row.window_end);
+        let newest_window = store.model_activity(model).map_err(unreadable)?.newest_window_end;
+        let from = newest_window.max(newest_performance).map(|newest| newest - since);
+        let (windows, windows_cut) = windows(store, model, from)?;
+        let (performance, performance_cut) = performance(store, model, from)?;
+        let joined = store.joined(Some(model)).map_err(unreadable)?;
         Ok(Self {
             windows,
-            incidents: incidents(store, model, Some(from))?,
-            performance: Vec::new(),
-            joined: Vec::new(),
-            is_cut,
+            incidents: incidents(store, model, from)?,
+            performance,
+            joined: joined.into_iter().map(|row| (row.outcome, row.n)).collect(),
+            is_cut: windows_cut || performance_cut,
         })
     }
 }
 
-fn windows(store: &Store, model: &str, from: Timestamp) -> Result<(Vec<WindowRow>, bool), Failure> {
+fn windows(store: &Store, model: &str, from: Option<Timestamp>) -> Result<(Vec<WindowRow>, bool), Failure> {
     let mut filter = WindowFilter {
         model: model.to_owned(),
         segment: SegmentFilter::Whole,
-        after: Some(from),
+        after: from,
         limit: PAGE_MAX,
         ..WindowFilter::default()
     };
@@ -131,36 +133,49 @@ fn windows(store: &Store, model: &str, from: Timestamp) -> Result<(Vec<WindowRow
     Ok((found, true))
 }
 
+/// The latest revision of each window's performance: of all rows and of every segment.
+fn performance(
+    store: &Store,
+    model: &str,
+    from: Option<Timestamp>,
+) -> Result<(Vec<PerformanceWindow>, bool), Failure> {
+    let mut filter = PerformanceFilter {
+        model: model.to_owned(),
+        after: from,
+        limit: PAGE_MAX,
+        ..PerformanceFilter::default()
+    };
+    let mut found = Vec::new();
+    while found.len() < WINDOWS_MAX {
+        let page = store.performance(&filter).map_err(unreadable)?;
+        for row in &page.rows {
+            found.push(row.window().map_err(|error| defect("window's performance", &error))?);
+        }
+        filter.cursor = page.next;
+        if filter.cursor.is_none() {
+            return Ok((found, false));
+        }
+    }
+    Ok((found, true))
+}
+
 /// The model's incidents that were open after `from`.
 fn incidents(store: &Store, model: &str, from: Option<Timestamp>) -> Result<Vec<IncidentRows>, Failure> {
-    let filter =
-        IncidentFilter { model: Some(model.to_owned()), limit: INCIDENTS_MAX, ..IncidentFilter::default() };
     let mut found = Vec::new();
-    for brief in store.incidents(&filter).map_err(unreadable)?.rows {
-        let brief: IncidentName = document(&brief, "incident")?;
-        if brief.resolved_at.is_some_and(|at| from.is_some_and(|from| at <= from)) {
-            continue;
-        }
+    for incident in store.incidents_since(model, from, INCIDENTS_MAX).map_err(unreadable)? {
         // Between the two questions it may have become too old to be kept.
-        let Some(detail) = store.incident(&brief.id).map_err(unreadable)? else { continue };
-        found.push(IncidentRows {
-            incident: document(&detail.incident, "incident")?,
-            deliveries: detail.deliveries,
-        });
+        let detail = store.incident(&incident.id).map_err(unreadable)?;
+        found.push(IncidentRows { incident, deliveries: detail.map(|detail| detail.deliveries).unwrap_or_default() });
     }
     Ok(found)
 }
 
-#[derive(Deserialize)]
-struct IncidentName {
-    id: String,
-    resolved_at: Option<Timestamp>,
+fn document<T: DeserializeOwned>(text: &RawValue, what: &str) -> Result<T, Failure> {
+    serde_json::from_str(text.get()).map_err(|error| defect(what, &error))
 }
 
-fn document<T: DeserializeOwned>(text: &RawValue, what: &str) -> Result<T, Failure> {
-    serde_json::from_str(text.get()).map_err(|error| {
-        Failure::other(format!("the store holds a {what} that cannot be read, which is a defect: {error}"))
-    })
+fn defect(what: &str, error: &serde_json::Error) -> Failure {
+    Failure::other(format!("the store holds a {what} that cannot be read, which is a defect: {error}"))
 }
 
 fn unreadable(error: StoreError) -> Failure {
