@@ -71,7 +71,8 @@ fn day_performance(
     row.reading.split = None;
     row.reading.prior = None;
     let Some(money) = row.reading.money.as_mut() else { return row };
-    (money.loss_per_day, money.estimated_loss_per_day, money.accumulated, money.since) = (None, None, None, None);
+    (money.loss_per_day, money.estimated_loss_per_day, money.accumulated, money.since) =
+        (None, None, None, None);
     match loss {
         None => row.reading.money = None,
         Some(loss) => {
@@ -90,7 +91,8 @@ fn day_incident(model: &str, kind: &str, diagnosis: Option<Diagnosis>) -> Incide
     kind.clone_into(&mut incident.kind);
     (incident.window_start, incident.window_end, incident.updated_at) = (day(13), day(14), day(14));
     incident.windows_alarming = 7;
-    incident.features = (0..6).map(|i| sample::column(&format!("feature_{i}"), 0.6 - 0.1 * f64::from(i))).collect();
+    incident.features =
+        (0..6).map(|i| sample::column(&format!("feature_{i}"), 0.6 - 0.1 * f64::from(i))).collect();
     incident.diagnosis = diagnosis;
     incident
 }
@@ -123,7 +125,9 @@ fn concept_change() -> Commit {
     }
     let diagnosis = Diagnosis {
         kind: DiagnosisKind::ConceptChange,
-        evidence: vec!["like cases cost 0.098 more (0.062 to 0.131); a changed mix explains 0.030".to_owned()],
+        evidence: vec![
+            "like cases cost 0.098 more (0.062 to 0.131); a changed mix explains 0.030".to_owned(),
+        ],
     };
     let mut opened = day_incident("fraud", "performance", Some(diagnosis));
     opened.segments = vec!["eu".to_owned()];
@@ -289,7 +293,8 @@ fn report(name: &str, commit: &Commit, format: Format) -> String {
     store.apply(commit, day(14)).expect("applies");
     // The service still runs: the report is made beside it.
     let mut out = Vec::new();
-    run(&args(format), &config(dir.path()), day(15), &mut out).unwrap_or_else(|failure| panic!("{}", failure.message));
+    run(&args(format), &config(dir.path()), day(15), &mut out)
+        .unwrap_or_else(|failure| panic!("{}", failure.message));
     let text = String::from_utf8(out).expect("UTF-8");
     if format == Format::Html {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("report-{name}.html"));
@@ -302,7 +307,9 @@ fn report(name: &str, commit: &Commit, format: Format) -> String {
 fn without_config_id(text: &str) -> String {
     text.lines()
         .map(|line| match line.split_once("configuration ") {
-            Some((before, rest)) if rest.ends_with('.') && rest.len() == 13 => format!("{before}configuration (id)."),
+            Some((before, rest)) if rest.ends_with('.') && rest.len() == 13 => {
+                format!("{before}configuration (id).")
+            }
             _ if line.trim_start().starts_with("\"config\":") => "  \"config\": \"(id)\",".to_owned(),
             _ => line.to_owned(),
         })
@@ -348,7 +355,9 @@ fn every_page_is_well_formed_and_loads_nothing() {
     for (name, commit) in SCENARIOS {
         let page = report(name, &commit(), Format::Html);
         assert_well_formed(name, &page);
-        for banned in ["<script", "<b>", "javascript:", "src=", "href=", "url(", "@import", "<link", "\u{202e}", "NaN"] {
+        for banned in
+            ["<script", "<b>", "javascript:", "src=", "href=", "url(", "@import", "<link", "\u{202e}", "NaN"]
+        {
             assert!(!page.contains(banned), "{name} holds {banned}");
         }
         let addresses = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
@@ -374,6 +383,13 @@ fn nothing_wrong_is_said_plainly() {
     assert!(text.contains("Nothing wrong is seen"), "{text}");
     assert!(text.contains("Nothing needs to be done."), "{text}");
     assert!(!text.contains("Which assumption broke"), "{text}");
+}
+
+#[test]
+fn a_model_that_is_worse_without_an_alarm_is_not_called_well() {
+    let text = report("many_windows", &many_windows(), Format::Md);
+    assert!(text.contains("Nothing alarms, yet the model does worse than in training"), "{text}");
+    assert!(!text.contains("Nothing needs to be done"), "{text}");
 }
 
 #[test]
@@ -415,7 +431,10 @@ fn names_from_outside_stay_text_in_markdown() {
 #[test]
 fn a_length_that_is_not_there_is_refused_with_those_that_are() {
     let dir = tempfile::tempdir().expect("scratch directory");
-    Store::open(dir.path(), Options::default()).expect("opens").apply(&one_window(), day(1)).expect("applies");
+    Store::open(dir.path(), Options::default())
+        .expect("opens")
+        .apply(&one_window(), day(1))
+        .expect("applies");
     let asked = Args { window: Some(span(7 * DAY)), ..args(Format::Json) };
     let failure = run(&asked, &config(dir.path()), day(15), &mut Vec::new()).expect_err("refused");
     assert_eq!(failure.code, 2);

@@ -52,9 +52,14 @@ pub(super) fn count(number: u64) -> String {
 
 /// An amount of money for people: `1,234 EUR`, `4.20 EUR`, `0.0031 EUR`, `1.23e18 EUR`.
 pub(super) fn money(value: f64, currency: &str) -> String {
-    let currency = name(currency);
+    format!("{} {}", amount(value), name(currency))
+}
+
+/// An amount of what is counted or paid: whole from 100 on, with two decimals from 0.1 on, below that with two
+/// digits that count.
+pub(super) fn amount(value: f64) -> String {
     if !value.is_finite() {
-        return format!("? {currency}");
+        return "?".to_owned();
     }
     let size = value.abs();
     let decimals = match size {
@@ -67,17 +72,17 @@ pub(super) fn money(value: f64, currency: &str) -> String {
         if size >= 1e15 { format!("{size:.2e}") } else { with_thousands(&format!("{size:.decimals$}")) };
     let is_zero = text.chars().all(|c| matches!(c, '0' | '.'));
     let minus = if value < 0.0 && !is_zero { "−" } else { "" };
-    format!("{minus}{text} {currency}")
+    format!("{minus}{text}")
 }
 
-/// An amount with its interval.
-pub(super) fn money_ranged(amount: Ranged, currency: &str) -> String {
-    format!("{} ({})", money(amount.value, currency), money_interval(amount, currency))
+/// An amount with its interval: `1,234 EUR (1,100 to 1,368)`.
+pub(super) fn money_ranged(range: Ranged, currency: &str) -> String {
+    format!("{} ({})", money(range.value, currency), interval(range, amount))
 }
 
-/// The interval of an amount.
-pub(super) fn money_interval(amount: Ranged, currency: &str) -> String {
-    interval(amount, |end| money(end, currency))
+/// An amount with its interval, of a currency that is named elsewhere.
+pub(super) fn amount_ranged(range: Ranged) -> String {
+    format!("{} ({})", amount(range.value), interval(range, amount))
 }
 
 /// Commas between the thousands of the whole part of a decimal number.

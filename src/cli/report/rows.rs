@@ -93,7 +93,8 @@ impl Rows {
     /// # Errors
     /// [`Failure`] when the store cannot be read.
     pub fn read(store: &Store, model: &str, since: Span) -> Result<Self, Failure> {
-        let newest_only = PerformanceFilter { model: model.to_owned(), limit: 1, ..PerformanceFilter::default() };
+        let newest_only =
+            PerformanceFilter { model: model.to_owned(), limit: 1, ..PerformanceFilter::default() };
         let newest_performance = store.performance(&newest_only).map_err(unreadable)?;
         let newest_performance = newest_performance.rows.first().map(|row| row.window_end);
         let newest_window = store.model_activity(model).map_err(unreadable)?.newest_window_end;
@@ -165,7 +166,10 @@ fn incidents(store: &Store, model: &str, from: Option<Timestamp>) -> Result<Vec<
     for incident in store.incidents_since(model, from, INCIDENTS_MAX).map_err(unreadable)? {
         // Between the two questions it may have become too old to be kept.
         let detail = store.incident(&incident.id).map_err(unreadable)?;
-        found.push(IncidentRows { incident, deliveries: detail.map(|detail| detail.deliveries).unwrap_or_default() });
+        found.push(IncidentRows {
+            incident,
+            deliveries: detail.map(|detail| detail.deliveries).unwrap_or_default(),
+        });
     }
     Ok(found)
 }

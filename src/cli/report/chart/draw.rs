@@ -217,7 +217,7 @@ impl Panel {
         self.legend(area)?;
         let x = scale::time(self.from, self.to);
         let mut builder = ChartBuilder::on(area);
-        builder.margin_top(HEAD).margin_right(14).x_label_area_size(BELOW).y_label_area_size(LEFT);
+        builder.margin_top(HEAD).margin_right(32).x_label_area_size(BELOW).y_label_area_size(LEFT);
         let mut plot = builder.build_cartesian_2d(x.clone(), y.clone())?;
         for (start, end) in &self.shaded {
             let corners = [(x.held(scale::seconds(*start)), y.low), (x.held(scale::seconds(*end)), y.high)];

@@ -102,6 +102,9 @@ pub enum Standing {
     Watch,
     /// Nothing is wrong now, but there were incidents.
     Over,
+    /// No incident is open, yet the newest value of the headline metric, realised or else estimated, has its
+    /// whole interval on the worse side of the one in training.
+    BelowTraining,
     /// The data moved; what it means is not said.
     Moved,
     /// The model does worse; why is not said.
@@ -242,7 +245,7 @@ pub fn gather(rows: &Rows, settings: &Settings, now: Timestamp) -> Result<Facts,
     let newest = rows.windows.iter().max_by_key(|row| (row.window_end, row.window_start));
     let performance = performance::gather(rows, settings)?;
     let incidents = done::gather(rows, performance.as_ref());
-    let standing = standing(rows, &incidents, newest);
+    let standing = standing(rows, &incidents, newest, performance.as_ref());
     let money = performance::money(rows, performance.as_ref());
     let mut facts = Facts {
         format: FORMAT,
@@ -284,7 +287,12 @@ fn drift(rows: &Rows, settings: &Settings, newest: Option<&WindowRow>) -> Drift 
     }
 }
 
-fn standing(rows: &Rows, incidents: &[IncidentFact], newest: Option<&WindowRow>) -> Standing {
+fn standing(
+    rows: &Rows,
+    incidents: &[IncidentFact],
+    newest: Option<&WindowRow>,
+    performance: Option<&Performance>,
+) -> Standing {
     if let Some(open) = incidents.iter().find(|incident| incident.is_open()) {
         return match (open.diagnosis, open.kind.as_str()) {
             (Some(DiagnosisKind::DataFault), _) => Standing::DataFault,
@@ -298,6 +306,7 @@ fn standing(rows: &Rows, incidents: &[IncidentFact], newest: Option<&WindowRow>)
     }
     match newest {
         Some(row) if row.alarm => Standing::Watch,
+        _ if performance.is_some_and(Performance::is_worse) => Standing::BelowTraining,
         _ if !incidents.is_empty() => Standing::Over,
         None if rows.performance.is_empty() => Standing::NoData,
         _ => Standing::Well,
@@ -308,6 +317,10 @@ fn advice(standing: Standing, money: Option<&Money>) -> Advice {
     match standing {
         Standing::NoData | Standing::Well | Standing::Over | Standing::HarmlessShift => Advice::Nothing,
         Standing::Watch | Standing::Moved => Advice::Look,
+        Standing::BelowTraining => match money.and_then(|money| money.retrain_pays) {
+            Some(true) => Advice::Retrain,
+            _ => Advice::Look,
+        },
         Standing::DataFault => Advice::MendData,
         Standing::Worse | Standing::HarmfulShift | Standing::ConceptChange | Standing::Unclear => {
             match money.and_then(|money| money.retrain_pays) {

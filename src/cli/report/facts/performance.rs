@@ -254,6 +254,13 @@ impl Performance {
         }
     }
 
+    /// Whether the newest value, realised or else estimated, is worse than in training beyond its interval.
+    pub fn is_worse(&self) -> bool {
+        let newest = self.realised().or_else(|| self.estimated());
+        let value = newest.and_then(|point| Some((point.best()?.0, point.reference?)));
+        value.is_some_and(|(value, reference)| self.compare(value, reference) == Comparison::Worse)
+    }
+
     /// What is not known of it, as sentences.
     pub(super) fn not_known(&self) -> Vec<String> {
         let mut lines = Vec::new();

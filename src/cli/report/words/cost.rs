@@ -1,7 +1,9 @@
 //! What it costs, and what retraining would bring.
 
 use crate::cli::report::facts::{Facts, Money};
-use crate::cli::report::figures::{days, maturity, minute, money, money_ranged, or_dash, ranged, value};
+use crate::cli::report::figures::{
+    amount, amount_ranged, days, maturity, minute, money, money_ranged, name, or_dash,
+};
 use crate::cli::report::page::{Block, Chart, Section, Table};
 
 /// Windows of the table: the newest.
@@ -55,9 +57,9 @@ fn loss(found: &Money) -> String {
     let cost = found.cost.map_or_else(String::new, |cost| {
         format!(
             " A prediction costs {} on average, {} in training, and there are {} a day.",
-            ranged(cost),
-            value(found.reference_cost),
-            value(found.per_day)
+            money_ranged(cost, &found.currency),
+            amount(found.reference_cost),
+            amount(found.per_day)
         )
     });
     let sign = match (loss.low, loss.high) {
@@ -89,13 +91,13 @@ fn windows(facts: &Facts, found: &Money) -> Table {
         ("Since the change", true),
     ];
     let mut table = Table::new(&head);
+    table.note = format!("Amounts in {}.", name(&found.currency));
     let points: Vec<_> = facts
         .performance
         .iter()
         .flat_map(|performance| &performance.timeline)
         .filter(|point| point.loss_per_day.is_some() || point.estimated_loss_per_day.is_some())
         .collect();
-    let amount = |range| money_ranged(range, &found.currency);
     table.rows = points
         .iter()
         .rev()
@@ -103,9 +105,9 @@ fn windows(facts: &Facts, found: &Money) -> Table {
         .map(|point| {
             vec![
                 minute(point.window_start),
-                or_dash(point.loss_per_day, amount),
-                or_dash(point.estimated_loss_per_day, amount),
-                or_dash(point.accumulated, amount),
+                or_dash(point.loss_per_day, amount_ranged),
+                or_dash(point.estimated_loss_per_day, amount_ranged),
+                or_dash(point.accumulated, amount_ranged),
             ]
         })
         .collect();
@@ -115,7 +117,8 @@ fn windows(facts: &Facts, found: &Money) -> Table {
 fn retraining(facts: &Facts, found: &Money) -> Vec<Block> {
     let mut lines = vec![format!(
         "Expected: a retrained model costs again what this one did in training, {} a prediction. That is an \
-         expectation, not a measurement: only labels of the retrained model will tell.",
+         expectation, not a measurement, and where the training figures are of the very rows it was fitted on they \
+         flatter it: only labels of the retrained model will tell.",
         money(found.reference_cost, &found.currency)
     )];
     if let (Some(loss), Some(gain)) = (found.loss_over_horizon, found.gain_over_horizon) {

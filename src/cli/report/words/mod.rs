@@ -9,7 +9,7 @@ mod performance;
 mod sure;
 
 use super::facts::{Advice, Comparison, Facts, Standing};
-use super::figures::{count, days, interval, minute, money, money_interval, name, stretch, value};
+use super::figures::{amount, count, days, interval, minute, money, name, stretch, value};
 use super::page::{Block, Figure, Page, Section, Tone};
 
 /// Characters of an id that are shown.
@@ -38,8 +38,10 @@ pub(super) fn page(facts: &Facts) -> Page {
 
 fn about(facts: &Facts) -> String {
     let period = match (facts.from, facts.to) {
-        (Some(from), Some(to)) => format!("{} to {} UTC, event time", minute(from), minute(to)),
-        _ => "no windows yet".to_owned(),
+        (Some(from), Some(to)) => {
+            format!("The {} up to {} UTC, by the time of the events", stretch(to - from), minute(to))
+        }
+        _ => "No windows yet".to_owned(),
     };
     let version =
         facts.version.as_deref().map_or_else(String::new, |version| format!("Version {}. ", name(version)));
@@ -49,7 +51,11 @@ fn about(facts: &Facts) -> String {
 fn tone(standing: Standing) -> Tone {
     match standing {
         Standing::Well | Standing::Over | Standing::HarmlessShift => Tone::Good,
-        Standing::NoData | Standing::Watch | Standing::Moved | Standing::Unclear => Tone::Neutral,
+        Standing::NoData
+        | Standing::Watch
+        | Standing::BelowTraining
+        | Standing::Moved
+        | Standing::Unclear => Tone::Neutral,
         Standing::Worse | Standing::DataFault | Standing::HarmfulShift | Standing::ConceptChange => Tone::Bad,
     }
 }
@@ -64,6 +70,7 @@ fn headline(facts: &Facts) -> String {
             1 => "Nothing is wrong now; one incident ended in this period".to_owned(),
             n => format!("Nothing is wrong now; {n} incidents ended in this period"),
         },
+        Standing::BelowTraining => "Nothing alarms, yet the model does worse than in training".to_owned(),
         Standing::Moved => "The data moved; whether that hurts the model is not established".to_owned(),
         Standing::Worse => "The model does worse; why is not established".to_owned(),
         Standing::DataFault => "The data are broken: mend them before anything else".to_owned(),
@@ -102,6 +109,11 @@ fn advice(facts: &Facts) -> Option<String> {
         }
         Advice::Nothing if facts.standing == Standing::NoData => return None,
         Advice::Nothing => "Nothing needs to be done.".to_owned(),
+        Advice::Look if facts.standing == Standing::BelowTraining => {
+            "The difference may have been there from the start: a model often does worse on new data than on what \
+             it was trained on. See in the chart below whether it has grown."
+                .to_owned()
+        }
         Advice::Look => {
             "See first whether the columns below were meant to change: that tells a broken pipeline from other \
              cases."
@@ -140,14 +152,14 @@ fn figures(facts: &Facts) -> Vec<Figure> {
             figures.push(Figure {
                 label: format!("Loss per day, {source}"),
                 value: money(loss.value, &facts.currency),
-                note: format!("{}, against training", money_interval(loss, &facts.currency)),
+                note: format!("{}, against training", interval(loss, amount)),
             });
         }
         if let (Some(sum), Some(since)) = (facts.accumulated, facts.since) {
             figures.push(Figure {
                 label: "Lost since the change".to_owned(),
                 value: money(sum.value, &facts.currency),
-                note: format!("{}, since {}", money_interval(sum, &facts.currency), minute(since)),
+                note: format!("{}, since {}", interval(sum, amount), minute(since)),
             });
         }
         let pays = match facts.retrain_pays {

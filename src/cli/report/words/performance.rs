@@ -2,7 +2,7 @@
 
 use crate::cli::report::facts::{Comparison, Facts, Performance, Point};
 use crate::cli::report::figures::{
-    count, maturity, minute, money_ranged, name, or_dash, percent, ranged, value,
+    amount_ranged, count, maturity, minute, name, or_dash, percent, ranged, value,
 };
 use crate::cli::report::page::{Block, Chart, Section, Table};
 use crate::performance::Maturity;
@@ -78,14 +78,12 @@ pub(super) fn section(facts: &Facts) -> Section {
         return Section { title, blocks: vec![Block::Text(text.to_owned())] };
     };
     let mut blocks = Vec::new();
-    match line(facts) {
-        Some(line) => blocks.push(Block::Text(line)),
-        None => blocks.push(Block::Text(format!(
-            "There is neither a realised nor an estimated value of {} in this period.",
-            name(&performance.headline)
-        ))),
-    }
-    if performance.newest_realised.is_some() || performance.newest_estimated.is_some() {
+    // What the newest window says stands at the top of the page.
+    if performance.newest_realised.is_none() && performance.newest_estimated.is_none() {
+        let metric = name(&performance.headline);
+        let text = format!("There is neither a realised nor an estimated value of {metric} in this period.");
+        blocks.push(Block::Text(text));
+    } else {
         let alt = format!(
             "{} by windows of {}, realised and estimated, with its value in training; the table below has the newest.",
             name(&performance.headline),
@@ -181,7 +179,7 @@ fn segments(performance: &Performance, facts: &Facts) -> Option<Table> {
     if performance.segments.is_empty() {
         return None;
     }
-    let money = facts.money.as_ref();
+    let loss = facts.money.as_ref().map(|money| format!("Loss per day, {}", name(&money.currency)));
     let mut head = vec![
         ("Segment", false),
         ("Realised", true),
@@ -189,9 +187,7 @@ fn segments(performance: &Performance, facts: &Facts) -> Option<Table> {
         ("Training", true),
         ("Labels", true),
     ];
-    if money.is_some() {
-        head.push(("Loss per day", true));
-    }
+    head.extend(loss.as_deref().map(|loss| (loss, true)));
     let mut table = Table::new(&head);
     table.rows = performance
         .segments
@@ -204,9 +200,7 @@ fn segments(performance: &Performance, facts: &Facts) -> Option<Table> {
                 or_dash(segment.reference, value),
                 count(segment.labels),
             ];
-            row.extend(
-                money.map(|money| or_dash(segment.loss_per_day, |loss| money_ranged(loss, &money.currency))),
-            );
+            row.extend(loss.as_ref().map(|_| or_dash(segment.loss_per_day, amount_ranged)));
             row
         })
         .collect();

@@ -33,7 +33,7 @@ fn of_performance(performance: &Performance) -> Vec<String> {
         with(Maturity::Waiting)
     ));
     if let Some(correction) = &performance.correction {
-        lines.push(format!("Weighting of the labels: {}", sentence(correction)));
+        lines.push(format!("Labels stand for those that are still missing: {}", sentence(correction)));
     }
     match &performance.estimation {
         Some(estimation) => lines.extend(estimator(performance, estimation)),
