@@ -77,6 +77,9 @@ fn day_performance(
         None => row.reading.money = None,
         Some(loss) => {
             money.estimated_loss_per_day = Some(ranged(loss * 0.9 + 300.0 * wobble(number), 2_200.0));
+            if loss < 1_000.0 {
+                (money.break_even_days, money.retrain_pays) = (None, Some(false));
+            }
             if labels > 0 {
                 money.loss_per_day = Some(ranged(loss + 500.0 * wobble(number), 1_400.0));
             }
@@ -395,6 +398,7 @@ fn a_model_that_is_worse_without_an_alarm_is_not_called_well() {
 #[test]
 fn without_labels_only_estimates_are_told() {
     let text = report("no_labels", &no_labels(), Format::Md);
+    assert!(text.contains("the model is estimated to do worse; no label confirms it yet"), "{text}");
     assert!(text.contains("Without labels, roc_auc is estimated at"), "{text}");
     assert!(text.contains("All that is said of its performance is estimated."), "{text}");
     assert!(!text.contains("Realised roc_auc"), "{text}");

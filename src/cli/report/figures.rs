@@ -50,6 +50,11 @@ pub(super) fn count(number: u64) -> String {
     with_thousands(&number.to_string())
 }
 
+/// So many of something, `one` being its name.
+pub(super) fn of(number: u64, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{} {one}s", count(number)) }
+}
+
 /// An amount of money for people: `1,234 EUR`, `4.20 EUR`, `0.0031 EUR`, `1.23e18 EUR`.
 pub(super) fn money(value: f64, currency: &str) -> String {
     format!("{} {}", amount(value), name(currency))
@@ -63,7 +68,7 @@ pub(super) fn amount(value: f64) -> String {
     }
     let size = value.abs();
     let decimals = match size {
-        size if size >= 99.995 || size < 1e-9 => 0,
+        size if !(1e-9..99.995).contains(&size) => 0,
         size if size >= 0.1 => 2,
         // Between -9 and -2, so one more than the place of the first digit that counts.
         size => (1.0 - size.log10().floor()) as usize,

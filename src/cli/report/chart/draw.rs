@@ -209,8 +209,9 @@ impl Panel {
         let mut core: Vec<f64> = keys().map(|key| key.range.value).collect();
         core.extend(self.limit);
         core.extend(self.has_zero.then_some(0.0));
-        let wide: Vec<f64> = keys().flat_map(|key| [key.range.low, key.range.high]).flatten().collect();
-        scale::numbers(&core, &wide)
+        let intervals: Vec<(f64, f64)> =
+            keys().filter_map(|key| Some((key.range.low?, key.range.high?))).collect();
+        scale::numbers(&core, &intervals)
     }
 
     fn draw(&self, area: &Root<'_>, y: &Axis) -> Result<(), Failed> {
@@ -254,7 +255,7 @@ impl Panel {
             }
         }
         for series in &self.series {
-            series.draw(plot, y)?;
+            series.draw(plot, x, y)?;
         }
         Ok(())
     }
@@ -316,10 +317,14 @@ impl Panel {
 }
 
 impl Series {
-    fn draw(&self, plot: &mut Plot<'_>, y: &Axis) -> Result<(), Failed> {
+    fn draw(&self, plot: &mut Plot<'_>, x: &Axis, y: &Axis) -> Result<(), Failed> {
         let colour = self.stroke.colour();
         let known = self.values.iter().flatten().count();
-        for run in self.runs() {
+        for mut run in self.runs() {
+            if let ([alone], Stroke::Estimated) = (run.as_mut_slice(), self.stroke) {
+                // Beside the realised value of the same window, not on it.
+                alone.x += alone.half.min((x.high - x.low) * 0.02) / 2.0;
+            }
             self.band(plot, y, &run)?;
             let line = self.line(&run, y);
             if self.stroke == Stroke::Estimated {

@@ -85,9 +85,9 @@ pub(super) fn seconds(at: Timestamp) -> f64 {
     at.as_micros() as f64 / 1e6
 }
 
-/// An axis of numbers that holds every one of `core`, and of `wide` (ends of intervals) as much as leaves the core
-/// readable. `None` without a number.
-pub(super) fn numbers(core: &[f64], wide: &[f64]) -> Option<Axis> {
+/// An axis of numbers that holds every one of `core`, and of `intervals` as much as leaves the core readable: the
+/// narrower half of them whole. `None` without a number.
+pub(super) fn numbers(core: &[f64], intervals: &[(f64, f64)]) -> Option<Axis> {
     let ends = |values: &[f64]| {
         let finite =
             values.iter().filter(|value| value.is_finite()).map(|value| value.clamp(-OUTERMOST, OUTERMOST));
@@ -96,9 +96,10 @@ pub(super) fn numbers(core: &[f64], wide: &[f64]) -> Option<Axis> {
         })
     };
     let (low, high) = ends(core)?;
-    let (wide_low, wide_high) = ends(wide).unwrap_or((low, high));
-    // A few wide intervals must not flatten the line; one point alone has only its interval.
-    let room = if high > low { 1.5 * (high - low) } else { f64::INFINITY };
+    let wide: Vec<f64> = intervals.iter().flat_map(|(low, high)| [*low, *high]).collect();
+    let (wide_low, wide_high) = ends(&wide).unwrap_or((low, high));
+    // A few wide intervals must not flatten the line.
+    let room = (1.5 * (high - low)).max(median_width(intervals));
     let mut low = low.min(wide_low).max(low - room);
     let mut high = high.max(wide_high).min(high + room);
     if high - low <= low.abs().max(high.abs()) * 1e-9 {
@@ -106,6 +107,12 @@ pub(super) fn numbers(core: &[f64], wide: &[f64]) -> Option<Axis> {
         (low, high) = (low - apart, high + apart);
     }
     Some(marked(low, high))
+}
+
+fn median_width(intervals: &[(f64, f64)]) -> f64 {
+    let mut widths: Vec<f64> = intervals.iter().map(|(low, high)| (high - low).min(OUTERMOST)).collect();
+    widths.sort_by(f64::total_cmp);
+    widths.get(widths.len() / 2).copied().filter(|width| width.is_finite()).unwrap_or(0.0)
 }
 
 fn marked(low: f64, high: f64) -> Axis {
@@ -132,7 +139,7 @@ fn round_step(least: f64) -> f64 {
 /// A mark, with as many decimals as tell it from the next, and large ones in thousands, millions or billions.
 fn label(mark: f64, step: f64, largest: f64) -> String {
     let (unit, name) = match largest {
-        largest if largest >= 1e13 || largest < 1e-4 => return format!("{mark:.1e}").replace('-', "−"),
+        largest if !(1e-4..1e13).contains(&largest) => return format!("{mark:.1e}").replace('-', "−"),
         largest if largest >= 1e10 => (1e9, " bn"),
         largest if largest >= 1e7 => (1e6, " m"),
         largest if largest >= 1e4 => (1e3, " k"),
@@ -177,9 +184,9 @@ mod tests {
 
     #[test]
     fn a_wide_interval_does_not_flatten_the_line() {
-        let axis = numbers(&[0.80, 0.84], &[-40.0, 40.0]).expect("an axis");
+        let axis = numbers(&[0.80, 0.84], &[(0.79, 0.81), (0.83, 0.85), (-40.0, 40.0)]).expect("an axis");
         assert!(axis.low > 0.6 && axis.high < 1.0, "{axis:?}");
-        let alone = numbers(&[0.8], &[0.7, 0.9]).expect("an axis");
+        let alone = numbers(&[0.8, 0.82], &[(0.7, 0.9)]).expect("an axis");
         assert!(alone.low <= 0.7 && alone.high >= 0.9, "{alone:?}");
     }
 }

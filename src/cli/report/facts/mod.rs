@@ -103,7 +103,7 @@ pub enum Standing {
     /// Nothing is wrong now, but there were incidents.
     Over,
     /// No incident is open, yet the newest value of the headline metric, realised or else estimated, has its
-    /// whole interval on the worse side of the one in training.
+    /// whole interval on the worse side of the one in training, or the loss is such that retraining pays.
     BelowTraining,
     /// The data moved; what it means is not said.
     Moved,
@@ -206,8 +206,8 @@ pub struct Drift {
     pub lengths: BTreeMap<Span, usize>,
     /// False alarms that the budget allows in the period.
     pub false_alarms_allowed: f64,
-    /// The budget: alarms, and in what time.
-    pub budget: (f64, Span),
+    /// The budget: `alarms` in each `period`.
+    pub budget: Budget,
     /// Rows of the newest window.
     pub newest_n: Option<u64>,
     /// Whether older windows of the period were left out.
@@ -245,8 +245,10 @@ pub fn gather(rows: &Rows, settings: &Settings, now: Timestamp) -> Result<Facts,
     let newest = rows.windows.iter().max_by_key(|row| (row.window_end, row.window_start));
     let performance = performance::gather(rows, settings)?;
     let incidents = done::gather(rows, performance.as_ref());
-    let standing = standing(rows, &incidents, newest, performance.as_ref());
     let money = performance::money(rows, performance.as_ref());
+    let is_worse = performance.as_ref().is_some_and(Performance::is_worse)
+        || money.as_ref().is_some_and(|money| money.retrain_pays == Some(true));
+    let standing = standing(rows, &incidents, newest, is_worse);
     let mut facts = Facts {
         format: FORMAT,
         model: settings.model.clone(),
@@ -281,18 +283,13 @@ fn drift(rows: &Rows, settings: &Settings, newest: Option<&WindowRow>) -> Drift 
         calibrated: rows.windows.iter().filter(|row| row.calibrated).count(),
         lengths,
         false_alarms_allowed: settings.budget.alarms * periods,
-        budget: (settings.budget.alarms, settings.budget.period),
+        budget: settings.budget,
         newest_n: newest.map(|row| row.n),
         is_cut: rows.is_cut,
     }
 }
 
-fn standing(
-    rows: &Rows,
-    incidents: &[IncidentFact],
-    newest: Option<&WindowRow>,
-    performance: Option<&Performance>,
-) -> Standing {
+fn standing(rows: &Rows, incidents: &[IncidentFact], newest: Option<&WindowRow>, is_worse: bool) -> Standing {
     if let Some(open) = incidents.iter().find(|incident| incident.is_open()) {
         return match (open.diagnosis, open.kind.as_str()) {
             (Some(DiagnosisKind::DataFault), _) => Standing::DataFault,
@@ -306,7 +303,7 @@ fn standing(
     }
     match newest {
         Some(row) if row.alarm => Standing::Watch,
-        _ if performance.is_some_and(Performance::is_worse) => Standing::BelowTraining,
+        _ if is_worse => Standing::BelowTraining,
         _ if !incidents.is_empty() => Standing::Over,
         None if rows.performance.is_empty() => Standing::NoData,
         _ => Standing::Well,

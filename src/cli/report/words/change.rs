@@ -2,7 +2,7 @@
 
 use crate::cli::report::facts::{Change, Facts};
 use crate::cli::report::figures::{
-    count, effect, minute, name, or_dash, percent, ranged, sentence, stretch, value,
+    count, effect, minute, name, of, or_dash, percent, ranged, sentence, stretch, value,
 };
 use crate::cli::report::page::{Block, Chart, Section, Table};
 use crate::event::Role;
@@ -51,8 +51,8 @@ fn when(facts: &Facts, change: &Change) -> String {
 fn windows_line(facts: &Facts) -> String {
     let drift = &facts.drift;
     format!(
-        "Of {} windows of all rows {} alarmed; the budget allows {:.1} false alarms in this period.",
-        count(drift.windows as u64),
+        "Of {} of all rows {} alarmed; the budget allows {:.1} false alarms in this period.",
+        of(drift.windows as u64, "window"),
         match drift.alarms {
             0 => "none".to_owned(),
             alarms => count(alarms as u64),

@@ -70,8 +70,11 @@ fn headline(facts: &Facts) -> String {
             1 => "Nothing is wrong now; one incident ended in this period".to_owned(),
             n => format!("Nothing is wrong now; {n} incidents ended in this period"),
         },
-        Standing::BelowTraining => "Nothing alarms, yet the model does worse than in training".to_owned(),
-        Standing::Moved => "The data moved; whether that hurts the model is not established".to_owned(),
+        Standing::BelowTraining if facts.performance.as_ref().is_some_and(|one| one.is_worse()) => {
+            "Nothing alarms, yet the model does worse than in training".to_owned()
+        }
+        Standing::BelowTraining => "Nothing alarms, yet the model costs more than in training".to_owned(),
+        Standing::Moved => moved(facts).to_owned(),
         Standing::Worse => "The model does worse; why is not established".to_owned(),
         Standing::DataFault => "The data are broken: mend them before anything else".to_owned(),
         Standing::HarmlessShift => "The cases changed, and the model does as well on them".to_owned(),
@@ -81,6 +84,23 @@ fn headline(facts: &Facts) -> String {
                 .to_owned()
         }
         Standing::Unclear => "Something changed; the evidence does not say what".to_owned(),
+    }
+}
+
+fn moved(facts: &Facts) -> &'static str {
+    let Some(performance) = &facts.performance else {
+        return "The data moved; whether that hurts the model is not established";
+    };
+    match (performance.is_worse(), performance.realised().is_some(), performance.estimated().is_some()) {
+        (true, true, _) => "The data moved, and the model does worse",
+        (true, false, _) => {
+            "The data moved, and the model is estimated to do worse; no label confirms it yet"
+        }
+        (false, true, _) => "The data moved; the model is not seen to do worse",
+        (false, false, true) => {
+            "The data moved; the model is not estimated to do worse, which no label confirms yet"
+        }
+        (false, false, false) => "The data moved; whether that hurts the model is not established",
     }
 }
 

@@ -1,7 +1,7 @@
 //! How sure all of it is.
 
 use crate::cli::report::facts::{Facts, Performance};
-use crate::cli::report::figures::{count, name, percent, sentence, value};
+use crate::cli::report::figures::{count, name, of, percent, sentence, value};
 use crate::cli::report::page::{Block, Section};
 use crate::performance::{Estimation, Maturity};
 
@@ -23,11 +23,11 @@ fn of_performance(performance: &Performance) -> Vec<String> {
     });
     let share = if predictions > 0 { percent(labels as f64 / predictions as f64) } else { "–".to_owned() };
     lines.push(format!(
-        "Labels: {} for {} predictions ({share}). Of {} windows {} have as good as all their labels, {} are \
-         provisional, and {} wait for labels.",
+        "Labels: {} for {} predictions ({share}). Of {} {} have as good as all their labels, {} are provisional, \
+         and {} wait for labels.",
         count(labels),
         count(predictions),
-        timeline.len(),
+        of(timeline.len() as u64, "window"),
         with(Maturity::Mature),
         with(Maturity::Provisional),
         with(Maturity::Waiting)
@@ -86,7 +86,6 @@ fn of_drift(facts: &Facts) -> Vec<String> {
     if drift.windows == 0 {
         return Vec::new();
     }
-    let (alarms, period) = drift.budget;
     let calibrated = match drift.calibrated {
         0 => "No window was ranked among enough reference windows, so it does not rest on them: rows are taken as \
               independent, and an alarm is weaker evidence."
@@ -100,8 +99,8 @@ fn of_drift(facts: &Facts) -> Vec<String> {
         ),
     };
     vec![format!(
-        "False alarms: on average at most {} per {period} are allowed, over all columns, segments and window \
+        "False alarms: on average at most {} per {} are allowed, over all columns, segments and window \
          lengths. {calibrated}",
-        value(alarms).trim_end_matches(".000")
+        drift.budget.alarms, drift.budget.period
     )]
 }
