@@ -111,7 +111,7 @@ pub(super) fn assumption(facts: &Facts) -> Option<Section> {
         }
         Some(DiagnosisKind::ConceptChange) => {
             "That like cases come out as they did in training. They do not any more: what the model learned no \
-             longer holds, and no change of the mix of cases explains it."
+             longer holds, and a changed mix of cases does not explain all of it."
         }
         Some(DiagnosisKind::Unclear) => "The evidence does not say which one.",
         None => "It is not known which one: the change carries no diagnosis.",

@@ -7,7 +7,7 @@ use crate::cli::report::figures::{
 use crate::cli::report::page::{Block, Chart, Section, Table};
 
 /// Windows of the table: the newest.
-const WINDOWS_SHOWN: usize = 6;
+const WINDOWS_SHOWN: usize = 5;
 
 /// Both sections; where no value is configured, one that says so.
 pub(super) fn sections(facts: &Facts) -> Vec<Section> {

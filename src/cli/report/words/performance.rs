@@ -8,7 +8,7 @@ use crate::cli::report::page::{Block, Chart, Section, Table};
 use crate::performance::Maturity;
 
 /// Windows of the table: the newest.
-const WINDOWS_SHOWN: usize = 6;
+const WINDOWS_SHOWN: usize = 5;
 /// Metrics of the table.
 const METRICS_SHOWN: usize = 8;
 
