@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use driftline::event::{RejectReason, Span};
 use driftline::incident::Status;
-use driftline::monitor::{BudgetView, Commit};
+use driftline::monitor::{BudgetView, Commit, JoinView};
 use driftline::notify::Outbox;
 use driftline::serve::metrics::{Attempt, Labels};
 use driftline::serve::{
@@ -138,6 +138,16 @@ fn budget() -> BudgetView {
 }
 
 /// Version 7 has a baseline of three columns; what they show shrinks with the rows.
+fn join_view() -> JoinView {
+    JoinView {
+        model: "fraud".to_owned(),
+        waiting: 320,
+        waiting_labels: 4,
+        journal_bytes: 91_000,
+        index_bytes: 9_600,
+    }
+}
+
 fn blind_spots(asked: WindowsOf<'_>) -> Option<Vec<BlindSpot>> {
     let column = |name: &str, shift: f64| BlindSpot {
         column: name.into(),
@@ -248,6 +258,7 @@ async fn metrics_are_open_metrics() {
     }
     metrics.delivery("slack", Attempt::Retried, Duration::from_millis(30));
     metrics.windows_closed("fraud", 3, 1);
+    metrics.joins(&[join_view()]);
     let response = service.get("/metrics").await;
     let content_type = response.headers()["content-type"].to_str().expect("text").to_owned();
     assert_eq!(content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -262,6 +273,17 @@ async fn metrics_are_open_metrics() {
         r#"driftline_deliveries_total{channel="slack",outcome="retried"} 1"#,
         r#"driftline_alarms_total{model="fraud"} 1"#,
         r#"driftline_dead_letters 1"#,
+        r#"driftline_performance{model="fraud",metric="roc_auc",kind="realised"} 0.912"#,
+        r#"driftline_performance{model="fraud",metric="roc_auc",kind="estimated"} 0.921"#,
+        r#"driftline_performance{model="fraud",metric="roc_auc",kind="reference"} 0.971"#,
+        r#"driftline_performance_delay_seconds{model="fraud",kind="estimated"} -7110.0"#,
+        r#"driftline_performance_delay_seconds{model="fraud",kind="realised"} -3510.0"#,
+        r#"driftline_label_coverage{model="fraud"} 0.92"#,
+        r#"driftline_loss_per_day{model="fraud",currency="EUR",kind="realised"} 12300.0"#,
+        r#"driftline_loss_per_day{model="fraud",currency="EUR",kind="estimated"} 9600.0"#,
+        r#"driftline_labels_joined_total{model="fraud",outcome="joined"} 3680"#,
+        r#"driftline_predictions_waiting{model="fraud"} 320"#,
+        r#"driftline_join_journal_bytes{model="fraud"} 91000"#,
     ] {
         assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
     }
@@ -324,6 +346,54 @@ async fn one_window_is_shown_whole() {
 }
 
 // === incidents and what is sent ===
+
+#[tokio::test]
+async fn performance_is_a_timeline_of_realised_and_estimated_values() {
+    let service = Service::filled().await;
+    let before = service.ok("/api/v1/models/fraud/performance?segment=").await;
+    assert_eq!(
+        before["joins"],
+        json!({"counts": {"duplicate": 12, "joined": 3_680, "unknown": 3}, "waiting": null})
+    );
+    service.state.health.set_joins(vec![join_view()]);
+    let page = service.ok("/api/v1/models/fraud/performance?segment=").await;
+    assert_eq!(page["joins"]["waiting"]["waiting"], 320);
+    let rows = page["performance"].as_array().expect("rows");
+    let revisions: Vec<_> = rows.iter().map(|row| (&row["window_end"], &row["revision"])).collect();
+    assert_eq!(
+        revisions,
+        [(&json!("2026-01-01T02:00:00Z"), &json!(1)), (&json!("2026-01-01T01:00:00Z"), &json!(2))]
+    );
+    assert_eq!(rows[0]["reading"]["maturity"], "waiting");
+    assert_eq!(rows[0]["reading"]["metrics"][0]["estimate"]["value"], 0.921);
+    assert_eq!(rows[0]["verdict"], Value::Null);
+    insta::assert_json_snapshot!("performance_row", rows[1]);
+
+    let first = service.ok("/api/v1/models/fraud/performance?limit=1").await;
+    let cursor = first["next"].as_str().expect("a next page");
+    let second = service.ok(&format!("/api/v1/models/fraud/performance?limit=2&cursor={cursor}")).await;
+    assert_eq!(second["performance"].as_array().expect("rows").len(), 2);
+    assert_eq!(second["next"], Value::Null);
+    let none = service.ok("/api/v1/models/churn/performance").await;
+    assert_eq!(none, json!({"performance": [], "next": null, "joins": {"counts": {}, "waiting": null}}));
+    let alarming = service.ok("/api/v1/models/fraud/performance?alarm=true&length=1h&version=7").await;
+    assert_eq!(alarming["performance"].as_array().expect("rows").len(), 2);
+}
+
+#[tokio::test]
+async fn every_revision_of_a_windows_performance_is_shown() {
+    let service = Service::filled().await;
+    let window = service.ok("/api/v1/models/fraud/performance/2026-01-01T00:00:00Z/1h").await;
+    let revisions = window["revisions"].as_array().expect("revisions");
+    let labels: Vec<_> = revisions.iter().map(|row| &row["reading"]["labels"]).collect();
+    assert_eq!(labels, [0, 3_680]);
+    assert!(revisions[1]["verdict"]["features"][0]["tests"].is_array(), "the verdict is whole");
+    assert_eq!(window["joins"]["counts"]["joined"], 3_680);
+    let (status, code, message) =
+        service.error("/api/v1/models/fraud/performance/2026-01-01T07:00:00Z/1h?version=7").await;
+    assert_eq!((status, code.as_str()), (404, "not_found"));
+    assert_eq!(message, "model `fraud` has no performance of a window of 1h from 2026-01-01T07:00:00Z");
+}
 
 #[tokio::test]
 async fn an_incident_is_shown_with_its_transitions_and_deliveries() {

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use driftline::drift::EffectUnit;
 use driftline::event::Timestamp;
-use driftline::incident::{Notification, NotificationKind};
+use driftline::incident::{Cause, Notification, NotificationKind};
 use driftline::notify::{
     CHANNELS, Channel, ChannelSettings, Delivery, Request, Response, SecretUse, channel_kind,
 };
+use driftline::performance::DiagnosisKind;
 use serde_json::Value;
-use support::incidents::{at, hostile, notification, settings};
+use support::incidents::{at, diagnosis, estimated, hostile, notification, performance, settings};
 
 const KINDS: [NotificationKind; 5] = [
     NotificationKind::Opened,
@@ -113,6 +114,71 @@ fn an_early_alarm_reads_well() {
     }
 }
 
+/// What people read of a Slack message, and PagerDuty's line and figures.
+fn read(notification: &Notification) -> String {
+    let (slack, event) = (body(&render("slack", notification)), body(&render("pagerduty", notification)));
+    let payload = &event["payload"];
+    let mut lines: Vec<String> = texts(&slack).into_iter().map(str::to_owned).collect();
+    lines.retain(|line| !["section", "context", "header", "mrkdwn", "plain_text"].contains(&line.as_str()));
+    lines.push("--- PagerDuty".to_owned());
+    lines.push(payload["summary"].to_string());
+    lines.push(payload["component"].to_string());
+    lines.push(payload["custom_details"]["performance"].to_string());
+    lines.push(payload["custom_details"]["resolution"].to_string());
+    lines.join("\n")
+}
+
+#[test]
+fn an_alarm_about_performance_reads_well() {
+    for tells in [NotificationKind::Opened, NotificationKind::Resolved, NotificationKind::Retrain] {
+        let name = format!("performance_{}", format!("{tells:?}").to_lowercase());
+        insta::assert_snapshot!(name, read(&performance(tells)));
+    }
+    for kind in ["webhook", "retrain"] {
+        let tells = if kind == "retrain" { NotificationKind::Retrain } else { NotificationKind::Opened };
+        insta::assert_json_snapshot!(format!("{kind}_performance"), body(&render(kind, &performance(tells))));
+    }
+}
+
+#[test]
+fn every_cause_of_a_performance_alarm_is_told() {
+    for (cause, words) in [
+        (Cause::Reference, "Alarm: worse than the reference windows allow."),
+        (Cause::Limit(0.75), "Alarm: beyond the limit 0.750."),
+        (Cause::Sudden, "Alarm: errors broke out suddenly."),
+    ] {
+        let mut told = performance(NotificationKind::Opened);
+        told.incident.performance.as_mut().expect("figures").cause = Some(cause);
+        for kind in ["slack", "pagerduty"] {
+            let body = body(&render(kind, &told));
+            assert!(texts(&body).iter().any(|text| text.contains(words)), "{kind}: {words}");
+        }
+    }
+}
+
+#[test]
+fn drift_says_in_one_line_what_it_does_to_the_model() {
+    let mut told = notification("team", "inc1", NotificationKind::Opened);
+    told.incident.performance = Some(estimated());
+    told.incident.diagnosis = Some(diagnosis(DiagnosisKind::HarmfulShift));
+    let line = "stimated ROC AUC 0.962, 0.971 in training: harmful shift";
+    for kind in ["slack", "pagerduty"] {
+        let body = body(&render(kind, &told));
+        assert!(texts(&body).iter().any(|text| text.contains(line)), "{kind}: {body}");
+    }
+    insta::assert_snapshot!("performance_of_drift", read(&told));
+}
+
+#[test]
+fn a_resolved_message_mixes_no_figures_of_two_windows() {
+    let mut over = notification("team", "inc1", NotificationKind::Resolved);
+    over.incident.version = Some("8".to_owned());
+    let body = body(&render("slack", &over));
+    let facts: Vec<&str> = mrkdwn_texts(&body);
+    assert!(facts.contains(&"resolved by version `8`"), "{facts:?}");
+    assert!(!facts.iter().any(|fact| fact.starts_with("n = ") || fact.starts_with("p ")), "{facts:?}");
+}
+
 #[test]
 fn hostile_names_do_no_harm() {
     for kind in ["slack", "pagerduty"] {
@@ -124,8 +190,11 @@ fn hostile_names_do_no_harm() {
 #[test]
 fn nothing_hostile_reaches_slack_unescaped() {
     for tells in KINDS {
-        let request = render("slack", &hostile(tells, 12));
-        let body = body(&request);
+        let mut told = hostile(tells, 12);
+        if tells == NotificationKind::Updated {
+            told.incident.kind = "performance".to_owned();
+        }
+        let body = body(&render("slack", &told));
         for text in texts(&body) {
             let own_link = text.strip_prefix("<https://driftline.example/").unwrap_or(text);
             let own_link = own_link.strip_suffix(">").unwrap_or(own_link);
@@ -157,10 +226,14 @@ fn mrkdwn_texts(value: &Value) -> Vec<&str> {
 fn slack_messages_stay_within_every_limit() {
     for tells in KINDS {
         for columns in [0, 1, 10, 11, 500] {
-            let request = render("slack", &hostile(tells, columns));
-            let chars = String::from_utf8(request.body.clone()).expect("UTF-8").chars().count();
-            assert!(chars <= 10_000, "{tells:?}, {columns} columns: {chars}");
-            check_slack_limits(&body(&request));
+            for about in ["drift", "performance"] {
+                let mut told = hostile(tells, columns);
+                told.incident.kind = about.to_owned();
+                let request = render("slack", &told);
+                let chars = String::from_utf8(request.body.clone()).expect("UTF-8").chars().count();
+                assert!(chars <= 10_000, "{tells:?}, {columns} columns: {chars}");
+                check_slack_limits(&body(&request));
+            }
         }
     }
 }
@@ -217,6 +290,9 @@ fn pagerduty_events_stay_within_every_limit() {
     for tells in KINDS {
         for (columns, tests) in [(0, 0), (50, 100), (500, 1)] {
             let mut huge = hostile(tells, columns);
+            if columns == 0 {
+                huge.incident.kind = "performance".to_owned();
+            }
             for feature in &mut huge.incident.features {
                 let test = feature.tests.first().cloned().expect("a test");
                 feature.tests = vec![test; tests];

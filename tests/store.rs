@@ -597,9 +597,6 @@ fn a_windows_latest_revision_is_shown_and_the_earlier_are_kept() {
     store.apply(&full_commit(), at(0)).expect("applies");
     let rows = store.performance(&performance_of("fraud")).expect("read").rows;
     assert_eq!(named(&rows), [(2, None, 1), (1, Some("eu"), 1), (1, None, 2)]);
-    let all = PerformanceFilter { all_revisions: true, ..performance_of("fraud") };
-    let rows = store.performance(&all).expect("read").rows;
-    assert_eq!(named(&rows), [(2, None, 1), (1, Some("eu"), 1), (1, None, 2), (1, None, 1)]);
     let name = WindowName {
         model: "fraud".to_owned(),
         start: at(0),

@@ -27,7 +27,7 @@ pub use early::ticks_per_alarm;
 pub use learn::shortage;
 pub use partial::{Group, NeedsBaseline, Partial, Postponed, Summariser};
 pub use plan::{Lookup, ModelPlan, ModelSettings, Plan, Prepared, StreamPlan};
-pub use view::{BudgetView, LengthView};
+pub use view::{BudgetView, JoinView, LengthView};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

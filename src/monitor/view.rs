@@ -39,6 +39,21 @@ pub struct LengthView {
     pub reason: Option<String>,
 }
 
+/// What of a model waits to be joined, and what that takes. What was joined is counted in the store.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct JoinView {
+    /// The model.
+    pub model: String,
+    /// Predictions whose label is not there yet.
+    pub waiting: u64,
+    /// Labels whose prediction is not there yet.
+    pub waiting_labels: u64,
+    /// Bytes on disk of what waits.
+    pub journal_bytes: u64,
+    /// Bytes of memory of the index over it.
+    pub index_bytes: u64,
+}
+
 impl BudgetView {
     pub(super) fn of(plan: &ModelPlan, model: &Model) -> Self {
         let settings = &plan.settings.verdict;

@@ -17,6 +17,7 @@
 //! To add a channel: one file that implements [`Channel`], one row in [`CHANNELS`].
 
 mod answer;
+mod figures;
 mod pagerduty;
 mod redact;
 mod retrain;
@@ -30,6 +31,7 @@ mod words;
 pub mod deliver;
 pub mod transport;
 
+pub use figures::metric_label;
 pub use redact::{scrub, shown_url};
 pub use trial::{trial, trial_end};
 

@@ -17,7 +17,7 @@ use crate::event::Timestamp;
 use crate::incident::{Incident, Notification, NotificationKind, Severity};
 
 use super::text::{clip, clip_name, stretch};
-use super::{Channel, ChannelSettings, Delivery, Request, Response, answer, words};
+use super::{Channel, ChannelSettings, Delivery, Request, Response, answer, figures, words};
 
 /// PagerDuty takes 512 KB; Alertmanager stays below the same 512,000 bytes.
 const BODY_BYTES_MAX: usize = 512_000;
@@ -72,7 +72,9 @@ fn event(notification: &Notification, settings: &ChannelSettings, now: Timestamp
         "custom_details": custom_details(notification, details),
     });
     let segment = incident.segment.as_deref().map(|text| clip_name(text, words::NAME_CHARS_MAX));
-    insert(&mut payload, "component", incident.features.first().map(words::column));
+    let column = || incident.features.first().map(words::column);
+    let metric = figures::component(incident).filter(|_| words::is_performance(incident));
+    insert(&mut payload, "component", metric.or_else(column));
     insert(&mut payload, "group", segment);
     let mut event = json!({
         "routing_key": settings.secrets.first().map_or("", |key| key.expose_secret()),
@@ -117,14 +119,23 @@ fn summary(notification: &Notification) -> String {
             format!("{headline}, open for {} of event time", words::open_for(incident))
         }
         _ => {
-            let first = incident.features.first().and_then(|feature| feature.summary.as_deref());
-            let first = first.map(|words| format!(" ({})", clip(words, 300))).unwrap_or_default();
-            let moved = words::moved(incident, 3);
             let window = stretch(incident.window_start, incident.window_end);
-            format!("{headline}: {moved}{first}; {window}, {}", words::calibration(incident))
+            format!("{headline}: {}; {window}, {}", what(incident), words::calibration(incident))
         }
     };
     clip(&text, SUMMARY_CHARS_MAX)
+}
+
+/// What stands out: the metric and its cost, or the columns and one line of how the model does.
+fn what(incident: &Incident) -> String {
+    if words::is_performance(incident) {
+        let parts = [figures::short(incident), figures::costs_shortly(incident)];
+        return parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    }
+    let first = incident.features.first().and_then(|feature| feature.summary.as_deref());
+    let first = first.map(|words| format!(" ({})", clip(words, 300))).unwrap_or_default();
+    let does = figures::short(incident).map(|line| format!("; {line}")).unwrap_or_default();
+    format!("{}{first}{does}", words::moved(incident, 3))
 }
 
 fn custom_details(notification: &Notification, details: Details) -> Value {
@@ -147,6 +158,10 @@ fn custom_details(notification: &Notification, details: Details) -> Value {
     if let Some(object) = object.as_object_mut() {
         if notification.kind == NotificationKind::Resolved {
             object.insert("resolution".to_owned(), words::resolution(incident).into());
+        }
+        let lines = figures::lines(incident);
+        if !lines.is_empty() && notification.kind != NotificationKind::Resolved {
+            object.insert("performance".to_owned(), lines.into());
         }
         object.insert("features".to_owned(), features(incident, details));
     }

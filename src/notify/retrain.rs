@@ -69,6 +69,8 @@ fn flat_body(
         "p_value": incident["p_value"],
         "calibrated": incident["calibrated"],
         "features": incident["features"],
+        "performance": incident["performance"],
+        "diagnosis": incident["diagnosis"],
         "baseline": incident["baseline"],
         "config": incident["config"],
         "positions": incident["positions"],

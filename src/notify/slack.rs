@@ -15,7 +15,7 @@ use crate::incident::{Incident, Notification, NotificationKind, Severity};
 use crate::verdict::ColumnVerdict;
 
 use super::text::{clip, clip_name, count, p_value, stretch};
-use super::{Channel, ChannelSettings, Delivery, Request, Response, answer, words};
+use super::{Channel, ChannelSettings, Delivery, Request, Response, answer, figures, words};
 
 /// Most characters of the JSON body.
 const MESSAGE_CHARS_MAX: usize = 10_000;
@@ -30,6 +30,8 @@ const HEADER_CHARS_MAX: usize = 150;
 const SECTION_CHARS_MAX: usize = 3_000;
 const FIELD_CHARS_MAX: usize = 2_000;
 const WORDS_CHARS_MAX: usize = 300;
+/// Of all lines that say how the model does: less than a section holds, for they come with other blocks.
+const FIGURES_CHARS_MAX: usize = 2_400;
 /// Of the reason why an alarm is uncalibrated.
 const WHY_CHARS_MAX: usize = 600;
 
@@ -93,8 +95,16 @@ fn message(notification: &Notification, settings: &ChannelSettings, features_max
             let text = words::retrain_reason(incident);
             blocks.push(json!({"type": "section", "text": plain(&text, SECTION_CHARS_MAX)}));
         }
+        NotificationKind::Opened | NotificationKind::Updated if words::is_performance(incident) => {
+            blocks.push(performance(incident));
+            if !incident.features.is_empty() {
+                blocks.extend(features(incident, features_max));
+            }
+            blocks.extend(why_uncalibrated(incident));
+        }
         NotificationKind::Opened | NotificationKind::Updated => {
             blocks.extend(features(incident, features_max));
+            blocks.extend(performance_shortly(incident));
             blocks.extend(why_uncalibrated(incident));
         }
     }
@@ -113,22 +123,26 @@ fn sign(notification: &Notification) -> &'static str {
     }
 }
 
-/// Which model, which window, how much, how sure.
+/// Which model, which window, how much, how sure. What is resolved has the figures of no window: the last
+/// that alarmed may be of another version than the one that was quiet.
 fn facts(notification: &Notification) -> Vec<Value> {
     let incident = &notification.incident;
-    let window = match notification.kind {
-        NotificationKind::Resolved => "last alarming window",
-        _ => "window",
+    let is_over = notification.kind == NotificationKind::Resolved;
+    let (version, window, severity) = match is_over {
+        true => ("resolved by version", "last alarming window", "was"),
+        false => ("version", "window", "severity"),
     };
     let mut facts = vec![mrkdwn(format!("model {}", code(&words::model(incident))))];
     if incident.version.is_some() {
-        facts.push(mrkdwn(format!("version {}", code(&words::version(incident)))));
+        facts.push(mrkdwn(format!("{version} {}", code(&words::version(incident)))));
     }
-    facts.extend([
-        mrkdwn(format!("{window} {}", stretch(incident.window_start, incident.window_end))),
-        mrkdwn(format!("n = {}", count(incident.n))),
-        mrkdwn(format!("severity {}", words::severity(incident.severity).to_lowercase())),
-    ]);
+    let stretch = stretch(incident.window_start, incident.window_end);
+    let loud = words::severity(incident.severity).to_lowercase();
+    facts.push(mrkdwn(format!("{window} {stretch}")));
+    if !is_over {
+        facts.push(mrkdwn(format!("n = {}", count(incident.n))));
+    }
+    facts.push(mrkdwn(format!("{severity} {loud}")));
     if let Some(segment) = &incident.segment {
         facts.push(mrkdwn(format!("segment {}", code(&clip_name(segment, words::NAME_CHARS_MAX)))));
     }
@@ -142,6 +156,9 @@ fn facts(notification: &Notification) -> Vec<Value> {
         let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
         facts.push(mrkdwn(format!("also in {}{rest}", names.join(", "))));
     }
+    if is_over {
+        return facts;
+    }
     if let Some(p) = incident.p_value {
         facts.push(mrkdwn(p_value(p).replace('<', "&lt;")));
     }
@@ -149,6 +166,18 @@ fn facts(notification: &Notification) -> Vec<Value> {
         facts.push(mrkdwn("*uncalibrated*: the false-alarm budget is not assured".to_owned()));
     }
     facts
+}
+
+/// How the model does, line by line.
+fn performance(incident: &Incident) -> Value {
+    let lines = figures::lines(incident).join("\n");
+    json!({"type": "section", "text": plain_lines(&lines, FIGURES_CHARS_MAX)})
+}
+
+/// One line of how the model does, beside the columns that moved.
+fn performance_shortly(incident: &Incident) -> Option<Value> {
+    let line = figures::capitalised(&figures::short(incident)?);
+    Some(json!({"type": "section", "text": plain(&line, WORDS_CHARS_MAX)}))
 }
 
 /// The columns that moved most, and how many are not shown.
@@ -222,7 +251,7 @@ fn fallback(notification: &Notification) -> String {
         NotificationKind::Resolved => {
             format!("{}, open for {}", words::headline(notification), words::open_for(incident))
         }
-        _ => format!("{}: {}", words::headline(notification), words::moved(incident, 3)),
+        _ => format!("{}: {}", words::headline(notification), words::gist(incident, 3)),
     };
     escape(&text, 1_000)
 }
@@ -246,10 +275,19 @@ fn plain(text: &str, max: usize) -> Value {
     json!({"type": "plain_text", "text": text, "emoji": false})
 }
 
-/// Lines of our own, each cleaned.
+/// Lines of our own, each cleaned; those that no longer fit are left out.
 fn plain_lines(text: &str, max: usize) -> Value {
-    let lines: Vec<String> = text.lines().map(|line| escape(line, max / 4)).collect();
-    json!({"type": "plain_text", "text": lines.join("\n"), "emoji": false})
+    let mut shown = String::new();
+    let mut room = max;
+    for line in text.lines().map(|line| escape(line, max / 4)) {
+        let Some(rest) = room.checked_sub(line.chars().count() + 1) else { break };
+        room = rest;
+        if !shown.is_empty() {
+            shown.push('\n');
+        }
+        shown.push_str(&line);
+    }
+    json!({"type": "plain_text", "text": shown, "emoji": false})
 }
 
 /// A name in monospace. Between backticks nothing is formatted; a backtick in the name becomes a quote.

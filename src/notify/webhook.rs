@@ -9,7 +9,7 @@
 use serde_json::{Value, json};
 
 use crate::event::Timestamp;
-use crate::incident::{Incident, Notification, NotificationKind};
+use crate::incident::{Incident, Notification, NotificationKind, PerformanceEvidence};
 
 use super::text::{clip, clip_name};
 use super::{Channel, ChannelSettings, Delivery, Request, Response, answer, sign, words};
@@ -114,9 +114,29 @@ fn clip_strings(incident: &mut Incident) {
     incident.segments.iter_mut().for_each(|segment| *segment = clip_name(segment, 200));
     let excess = incident.retrained_at.len().saturating_sub(20);
     incident.retrained_at.drain(..excess);
+    if let Some(known) = &mut incident.performance {
+        clip_performance(known);
+    }
+    if let Some(found) = &mut incident.diagnosis {
+        found.evidence.truncate(10);
+        found.evidence.iter_mut().for_each(|sentence| *sentence = clip(sentence, 200));
+    }
     for feature in &mut incident.features {
         feature.name = clip_name(&feature.name, 100).into();
         feature.test = feature.test.as_deref().map(|test| clip_name(test, 40));
         feature.summary = feature.summary.as_deref().map(|summary| clip(summary, 200));
+    }
+}
+
+fn clip_performance(known: &mut PerformanceEvidence) {
+    let metric = &mut known.metric;
+    metric.metric = clip_name(&metric.metric, 80);
+    metric.status = clip(&metric.status, 200);
+    metric.detail = metric.detail.as_deref().map(|detail| clip(detail, 200));
+    if let Some(split) = &mut known.split {
+        split.loss = clip_name(&split.loss, 80);
+    }
+    if let Some(money) = &mut known.money {
+        money.currency = clip_name(&money.currency, 40);
     }
 }

@@ -8,8 +8,8 @@ use crate::incident::{Incident, Notification, NotificationKind, Severity};
 use crate::quality::REJECTED_RECORDS;
 use crate::verdict::ColumnVerdict;
 
-use super::ChannelSettings;
 use super::text::{clean, clip, clip_name, count, effect, minute, p_value};
+use super::{ChannelSettings, figures};
 
 /// Longest shown form of a name that comes from outside.
 pub(super) const NAME_CHARS_MAX: usize = 80;
@@ -67,6 +67,21 @@ pub(super) fn moved(incident: &Incident, most: usize) -> String {
     text
 }
 
+/// Whether it is about how the model does, and that is known: then its figures come before the columns.
+pub(super) fn is_performance(incident: &Incident) -> bool {
+    incident.kind == "performance" && incident.performance.is_some()
+}
+
+/// What stands out, on one line: the metric or the columns that moved.
+pub(super) fn gist(incident: &Incident, most: usize) -> String {
+    let figures = figures::short(incident);
+    match figures {
+        Some(figures) if is_performance(incident) => figures,
+        Some(figures) => format!("{}; {figures}", moved(incident, most)),
+        None => moved(incident, most),
+    }
+}
+
 /// How large the difference is, by which test, how surely: `0.312 (…); ks = 0.312, p = 3.1e-9`.
 pub(super) fn evidence(verdict: &ColumnVerdict) -> String {
     let mut parts = Vec::new();
@@ -113,17 +128,26 @@ pub(super) fn resolution(incident: &Incident) -> Vec<String> {
     let windows = if incident.windows_alarming == 1 { "window" } else { "windows" };
     let mut lines = vec![
         format!(
-            "Open for {} of event time; {} {windows} alarmed; last moved: {}.",
+            "Open for {} of event time; {} {windows} alarmed{}.",
             open_for(incident),
             count(u64::from(incident.windows_alarming)),
-            moved(incident, 10)
+            last_moved(incident)
         ),
         retraining(incident),
     ];
+    lines.splice(0..0, figures::after(incident));
     if let Some(note) = &incident.note {
         lines.insert(0, clip(note, 500));
     }
     lines
+}
+
+/// The columns that had moved; where the model's figures are what spoke, there may be none.
+fn last_moved(incident: &Incident) -> String {
+    if is_performance(incident) && incident.features.is_empty() {
+        return String::new();
+    }
+    format!("; last moved: {}", moved(incident, 10))
 }
 
 /// What became of retraining.
@@ -142,13 +166,19 @@ fn retraining(incident: &Incident) -> String {
 /// Why retraining is requested.
 pub(super) fn retrain_reason(incident: &Incident) -> String {
     let windows = if incident.windows_alarming == 1 { "window has" } else { "windows have" };
-    format!(
-        "{}: {} {windows} alarmed since {}; moved: {}",
+    let mut reason = format!(
+        "{}: {} {windows} alarmed since {}",
         clean(&clip_name(&incident.kind, 40)),
         count(u64::from(incident.windows_alarming)),
-        incident.opened_at,
-        moved(incident, 10)
-    )
+        incident.opened_at
+    );
+    if !is_performance(incident) || !incident.features.is_empty() {
+        reason.push_str(&format!("; moved: {}", moved(incident, 10)));
+    }
+    for more in [figures::short(incident), figures::costs_shortly(incident)].into_iter().flatten() {
+        reason.push_str(&format!("; {more}"));
+    }
+    reason
 }
 
 /// Where a reader finds the incident, if the operator said where the API is.

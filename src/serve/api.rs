@@ -1,14 +1,18 @@
 //! The answers: each takes what is asked and reads it from the store or from memory.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use serde_json::value::to_raw_value;
 
 use super::metrics::CONTENT_TYPE;
 use super::{Answer, ApiError, ApiState, Asked, ENDPOINTS, WindowsOf};
 use crate::event::Span;
+use crate::monitor::JoinView;
 use crate::store::{
-    Cursor, DeadLetterFilter, IncidentFilter, ModelActivity, OutboxFilter, Page, SegmentFilter, StatusFilter,
-    WindowFilter, WindowName,
+    Cursor, DeadLetterFilter, IncidentFilter, ModelActivity, OutboxFilter, Page, PerformanceFilter,
+    PerformanceRow, SegmentFilter, StatusFilter, WindowFilter, WindowName,
 };
 use crate::verdict::Budget;
 use crate::verdict::blind_spots::BlindSpot;
@@ -166,16 +170,36 @@ pub(super) fn budget(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError
     }
 }
 
-pub(super) fn windows(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
-    let segment = match asked.text("segment") {
+/// Which segments are asked for; an empty name means all rows together.
+fn segments(asked: &Asked) -> SegmentFilter {
+    match asked.text("segment") {
         None => SegmentFilter::Any,
         Some(segment) if segment.is_empty() => SegmentFilter::Whole,
         Some(segment) => SegmentFilter::One(segment),
-    };
+    }
+}
+
+/// The window that the path and the parameters name.
+fn window_name(state: &ApiState, asked: &Asked) -> Result<WindowName, ApiError> {
+    Ok(WindowName {
+        model: known_model(state, asked)?.name,
+        start: asked.part_as("start")?,
+        length: asked.part_as("length")?,
+        version: asked.text("version"),
+        segment: asked.text("segment").filter(|segment| !segment.is_empty()),
+    })
+}
+
+fn no_such_window(name: &WindowName, what: &str) -> ApiError {
+    let WindowName { model, start, length, .. } = name;
+    ApiError::not_found(format!("model `{model}` has no {what} of {length} from {start}"))
+}
+
+pub(super) fn windows(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
     let filter = WindowFilter {
         model: known_model(state, asked)?.name,
         version: asked.text("version"),
-        segment,
+        segment: segments(asked),
         length: asked.parsed("length")?,
         alarm: asked.choice("alarm", &[("true", true), ("false", false)])?,
         after: asked.time("after")?,
@@ -187,19 +211,79 @@ pub(super) fn windows(state: &ApiState, asked: &Asked) -> Result<Answer, ApiErro
 }
 
 pub(super) fn window(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
-    let name = WindowName {
-        model: known_model(state, asked)?.name,
-        start: asked.part_as("start")?,
-        length: asked.part_as("length")?,
-        version: asked.text("version"),
-        segment: asked.text("segment").filter(|segment| !segment.is_empty()),
-    };
+    let name = window_name(state, asked)?;
     let document = state.store.window(&name)?;
-    let missing = || {
-        let WindowName { model, start, length, .. } = &name;
-        ApiError::not_found(format!("model `{model}` has no such window of {length} from {start}"))
+    Answer::json(&document.ok_or_else(|| no_such_window(&name, "such window"))?)
+}
+
+// === performance ===
+
+/// How a model does over time, and what waits to be known.
+#[derive(Serialize)]
+struct PerformanceAnswer {
+    performance: Vec<PerformanceRow>,
+    next: Option<String>,
+    joins: JoinsAnswer,
+}
+
+/// Every revision of one window.
+#[derive(Serialize)]
+struct RevisionsAnswer {
+    revisions: Vec<PerformanceRow>,
+    joins: JoinsAnswer,
+}
+
+/// What became of a model's predictions and labels.
+#[derive(Serialize)]
+struct JoinsAnswer {
+    /// By what became of them, since the store was made.
+    counts: BTreeMap<String, u64>,
+    /// What waits; `None` for a model that joins no labels.
+    waiting: Option<JoinView>,
+}
+
+fn joins(state: &ApiState, model: &str) -> Result<JoinsAnswer, ApiError> {
+    let counts = state.store.joined(Some(model))?.into_iter().map(|count| (count.outcome, count.n));
+    let views = state.health.joins();
+    let waiting = views.iter().find(|view| view.model == model).cloned();
+    Ok(JoinsAnswer { counts: counts.collect(), waiting })
+}
+
+/// A list shows of a verdict what it comes to; the window's own page shows it whole.
+fn with_short_verdict(mut row: PerformanceRow) -> Result<PerformanceRow, ApiError> {
+    let verdict = row.verdict_summary().map_err(|error| ApiError::internal(&error))?;
+    let verdict = verdict.as_ref().map(to_raw_value).transpose();
+    row.verdict = verdict.map_err(|error| ApiError::internal(&error))?;
+    Ok(row)
+}
+
+pub(super) fn performance(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
+    let filter = PerformanceFilter {
+        model: known_model(state, asked)?.name,
+        version: asked.text("version"),
+        segment: segments(asked),
+        length: asked.parsed("length")?,
+        alarm: asked.choice("alarm", &[("true", true), ("false", false)])?,
+        after: asked.time("after")?,
+        before: asked.time("before")?,
+        cursor: asked.parsed("cursor")?,
+        limit: asked.limit()?,
     };
-    Answer::json(&document.ok_or_else(missing)?)
+    let page = state.store.performance(&filter)?;
+    Answer::json(&PerformanceAnswer {
+        performance: page.rows.into_iter().map(with_short_verdict).collect::<Result<_, _>>()?,
+        next: next(page.next),
+        joins: joins(state, &filter.model)?,
+    })
+}
+
+pub(super) fn performance_window(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
+    let name = window_name(state, asked)?;
+    let revisions = state.store.performance_revisions(&name)?;
+    if revisions.is_empty() {
+        return Err(no_such_window(&name, "performance of a window"));
+    }
+    Answer::json(&RevisionsAnswer { revisions, joins: joins(state, &name.model)? })
 }
 
 // === blind spots ===

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::event::Timestamp;
-use crate::monitor::BudgetView;
+use crate::monitor::{BudgetView, JoinView};
 
 /// What the process says of itself. All times are of the monotonic clock.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ struct Told {
     is_draining: bool,
     watermarks: BTreeMap<String, Timestamp>,
     budgets: Arc<Vec<BudgetView>>,
+    joins: Arc<Vec<JoinView>>,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +82,16 @@ impl Health {
     /// How the models' budgets and calibrations stood when the owner last looked.
     pub fn budgets(&self) -> Arc<Vec<BudgetView>> {
         Arc::clone(&self.told().budgets)
+    }
+
+    /// What waits for labels, of each model that joins them.
+    pub fn set_joins(&self, joins: Vec<JoinView>) {
+        self.told().joins = Arc::new(joins);
+    }
+
+    /// What waited for labels when the owner last looked.
+    pub fn joins(&self) -> Arc<Vec<JoinView>> {
+        Arc::clone(&self.told().joins)
     }
 
     /// Time since the process started.

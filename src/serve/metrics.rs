@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,8 +22,9 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 use serde::Serialize;
 
 use crate::event::{RejectReason, Timestamp};
-use crate::monitor::BudgetView;
-use crate::store::{Store, StoreError};
+use crate::monitor::{BudgetView, JoinView};
+use crate::performance::Reading;
+use crate::store::{NewestPerformance, PerformanceRow, Store, StoreError};
 
 /// What the page of metrics calls itself.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -32,6 +34,12 @@ const OTHER: &str = "other";
 
 /// The outcome of an event that reached its window.
 const COUNTED: &str = "counted";
+
+/// From labels.
+const REALISED: &str = "realised";
+
+/// Without labels.
+const ESTIMATED: &str = "estimated";
 
 /// Largest time from event to alert that is told apart, in milliseconds: a week.
 const EVENT_TO_ALERT_MS_MAX: u64 = 7 * 86_400_000;
@@ -119,6 +127,32 @@ struct LengthLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PerformanceLabels {
+    model: String,
+    metric: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    model: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MoneyLabels {
+    model: String,
+    currency: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct JoinLabels {
+    model: String,
+    outcome: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ChannelLabel {
     channel: String,
 }
@@ -158,6 +192,15 @@ pub struct Metrics {
     calibrated: Family<CalibrationLabels, Gauge>,
     reference_windows: Family<CalibrationLabels, FloatGauge>,
     promise_void: Family<LengthLabels, Gauge>,
+    performance: Family<PerformanceLabels, FloatGauge>,
+    performance_delay: Family<KindLabels, FloatGauge>,
+    label_coverage: Family<ModelLabel, FloatGauge>,
+    loss_per_day: Family<MoneyLabels, FloatGauge>,
+    labels_joined: Family<JoinLabels, Counter>,
+    predictions_waiting: Family<ModelLabel, Gauge>,
+    labels_waiting: Family<ModelLabel, Gauge>,
+    join_journal: Family<ModelLabel, Gauge>,
+    join_index: Family<ModelLabel, Gauge>,
     outbox_waiting: Family<ChannelLabel, Gauge>,
     outbox_oldest: Family<ChannelLabel, FloatGauge>,
     deliveries: Family<DeliveryLabels, Counter>,
@@ -209,6 +252,15 @@ impl Metrics {
             calibrated: add.add("calibrated", "1 if the false-alarm promise rests on reference windows", Family::default()),
             reference_windows: add.add("reference_windows_effective", "What the reference windows are worth as independent ones", Family::default()),
             promise_void: add.add("promise_void", "1 if the audit of quiet windows rejects the promise", Family::default()),
+            performance: add.add("performance", "The headline metric in the newest window of the shortest length of which it is known: realised (from labels), estimated (without), reference (in training)", Family::default()),
+            performance_delay: add.add_with("performance_delay", Unit::Seconds, "How far the end of that window lies behind the clock", Family::default()),
+            label_coverage: add.add("label_coverage", "Share of predictions whose label is there, in the window of the realised value, or in the newest if none has labels", Family::default()),
+            loss_per_day: add.add("loss_per_day", "What the model costs a day beyond what it cost in training, in that currency: realised or estimated", Family::default()),
+            labels_joined: add.add("labels_joined", "Predictions and labels by what became of them; goes on over restarts", Family::default()),
+            predictions_waiting: add.add("predictions_waiting", "Predictions whose label is not there yet", Family::default()),
+            labels_waiting: add.add("labels_waiting", "Labels whose prediction is not there yet", Family::default()),
+            join_journal: add.add_with("join_journal", Unit::Bytes, "What waits for labels, on disk", Family::default()),
+            join_index: add.add_with("join_index", Unit::Bytes, "The index over what waits for labels, in memory", Family::default()),
             outbox_waiting: add.add("outbox_waiting", "Notifications that wait for delivery", Family::default()),
             outbox_oldest: add.add_with("outbox_oldest", Unit::Seconds, "Age of the oldest notification that waits", Family::default()),
             deliveries: add.add("deliveries", "Attempts to deliver by what came of them", Family::default()),
@@ -303,6 +355,17 @@ impl Metrics {
         }
     }
 
+    /// What of each model waits for labels.
+    pub fn joins(&self, joins: &[JoinView]) {
+        for join in joins {
+            let label = self.model(&join.model);
+            self.predictions_waiting.get_or_create(&label).set(signed(join.waiting));
+            self.labels_waiting.get_or_create(&label).set(signed(join.waiting_labels));
+            self.join_journal.get_or_create(&label).set(signed(join.journal_bytes));
+            self.join_index.get_or_create(&label).set(signed(join.index_bytes));
+        }
+    }
+
     /// `n` windows of a model closed, `alarms` of them with an alarm.
     pub fn windows_closed(&self, model: &str, n: u64, alarms: u64) {
         let label = self.model(model);
@@ -356,8 +419,8 @@ impl Metrics {
 
     // === the page ===
 
-    /// Takes over what the store knows better: outbox, open incidents, dead letters, size. `now` is the
-    /// wall clock.
+    /// Takes over what the store knows better: performance, outbox, open incidents, dead letters, size.
+    /// `now` is the wall clock.
     ///
     /// # Errors
     /// [`StoreError::Read`].
@@ -382,7 +445,92 @@ impl Metrics {
         }
         self.dead_letters.set(signed(store.dead_letters_kept()?));
         self.store_size.set(signed(store.size_bytes()));
+        self.read_joined(store)?;
+        self.read_performance(store, now)
+    }
+
+    /// What became of labels; models that are no longer configured share one name.
+    fn read_joined(&self, store: &Store) -> Result<(), StoreError> {
+        let mut counts: BTreeMap<JoinLabels, u64> = BTreeMap::new();
+        for count in store.joined(None)? {
+            let model = known(&self.labels.models, &count.model);
+            let sum = counts.entry(JoinLabels { model, outcome: count.outcome }).or_default();
+            *sum = sum.saturating_add(count.n);
+        }
+        for (labels, n) in counts {
+            self.labels_joined.get_or_create(&labels).inner().store(n, Ordering::Relaxed);
+        }
         Ok(())
+    }
+
+    /// How the configured models do. Series of what is no longer known go.
+    fn read_performance(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {
+        let mut known = Vec::new();
+        for model in &self.labels.models {
+            known.extend(store.newest_performance(model)?.into_iter().next());
+        }
+        self.performance.clear();
+        self.performance_delay.clear();
+        self.label_coverage.clear();
+        self.loss_per_day.clear();
+        for NewestPerformance { newest, labelled, .. } in &known {
+            if let Some(estimated) = reading_of(newest) {
+                self.show_estimated(newest, &estimated, now);
+            }
+            let realised = labelled.as_ref().unwrap_or(newest);
+            if let Some(reading) = reading_of(realised) {
+                self.show_realised(realised, &reading, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn show_estimated(&self, row: &PerformanceRow, reading: &Reading, now: Timestamp) {
+        let metric = reading.metric(&reading.headline);
+        if let Some(estimate) = metric.and_then(|metric| metric.estimate) {
+            self.show_metric(row, reading, ESTIMATED, estimate.value);
+            self.show_delay(row, ESTIMATED, now);
+        }
+        if let Some(reference) = metric.and_then(|metric| metric.reference) {
+            self.show_metric(row, reading, "reference", reference);
+        }
+        if let Some(money) = &reading.money
+            && let Some(loss) = money.estimated_loss_per_day
+        {
+            self.show_loss(row, &money.currency, ESTIMATED, loss.value);
+        }
+    }
+
+    fn show_realised(&self, row: &PerformanceRow, reading: &Reading, now: Timestamp) {
+        if let Some(value) = reading.metric(&reading.headline).and_then(|metric| metric.value) {
+            self.show_metric(row, reading, REALISED, value);
+            self.show_delay(row, REALISED, now);
+        }
+        if let Some(coverage) = reading.coverage {
+            self.label_coverage.get_or_create(&self.model(&row.model)).set(coverage);
+        }
+        if let Some(money) = &reading.money
+            && let Some(loss) = money.loss_per_day
+        {
+            self.show_loss(row, &money.currency, REALISED, loss.value);
+        }
+    }
+
+    fn show_metric(&self, row: &PerformanceRow, reading: &Reading, kind: &'static str, value: f64) {
+        let model = known(&self.labels.models, &row.model);
+        let labels = PerformanceLabels { model, metric: reading.headline.clone(), kind };
+        self.performance.get_or_create(&labels).set(value);
+    }
+
+    fn show_delay(&self, row: &PerformanceRow, kind: &'static str, now: Timestamp) {
+        let labels = KindLabels { model: known(&self.labels.models, &row.model), kind };
+        self.performance_delay.get_or_create(&labels).set((now - row.window_end).as_secs_f64());
+    }
+
+    fn show_loss(&self, row: &PerformanceRow, currency: &str, kind: &'static str, value: f64) {
+        let model = known(&self.labels.models, &row.model);
+        let labels = MoneyLabels { model, currency: currency.to_owned(), kind };
+        self.loss_per_day.get_or_create(&labels).set(value);
     }
 
     /// The page of metrics, with the memory as it is now.
@@ -413,6 +561,18 @@ impl Metrics {
 /// Bounds of the buckets of every histogram, in seconds.
 const DURATIONS: [f64; 16] =
     [0.0001, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// What is known of a window; a document that cannot be read is told in the log and shown nowhere.
+fn reading_of(row: &PerformanceRow) -> Option<Reading> {
+    match serde_json::from_str(row.reading.get()) {
+        Ok(reading) => Some(reading),
+        Err(error) => {
+            let (model, start) = (&row.model, row.window_start);
+            tracing::warn!(model, %start, %error, "the stored performance of a window cannot be read");
+            None
+        }
+    }
+}
 
 fn known(names: &BTreeSet<String>, name: &str) -> String {
     if names.contains(name) { name.to_owned() } else { OTHER.to_owned() }
@@ -471,6 +631,19 @@ mod tests {
         }
     }
 
+    /// What comes from a store that knows of performance.
+    fn performance(metrics: &Metrics) {
+        let (model, kind) = ("fraud".to_owned(), REALISED);
+        let metric = "roc_auc".to_owned();
+        let labels = PerformanceLabels { model: model.clone(), metric, kind };
+        metrics.performance.get_or_create(&labels).set(0.9);
+        metrics.performance_delay.get_or_create(&KindLabels { model: model.clone(), kind }).set(60.0);
+        metrics.label_coverage.get_or_create(&ModelLabel { model: model.clone() }).set(0.92);
+        let labels = MoneyLabels { model: model.clone(), currency: "EUR".to_owned(), kind };
+        metrics.loss_per_day.get_or_create(&labels).set(12_300.0);
+        drop(metrics.labels_joined.get_or_create(&JoinLabels { model, outcome: "joined".to_owned() }));
+    }
+
     fn full_page() -> String {
         let metrics = sample();
         metrics.events("predictions", "fraud", "counted", 10);
@@ -479,6 +652,8 @@ mod tests {
         metrics.window_tested(Duration::from_millis(1));
         metrics.committed(Duration::from_millis(8));
         metrics.budgets(&[budget()]);
+        metrics.joins(&[JoinView { model: "fraud".into(), waiting: 9, ..JoinView::default() }]);
+        performance(&metrics);
         metrics.delivery("slack", Attempt::Delivered, Duration::from_millis(80));
         metrics.event_to_alert(Duration::from_millis(250));
         metrics.encode().expect("a page")
@@ -504,6 +679,15 @@ mod tests {
         driftline_calibrated gauge
         driftline_reference_windows_effective gauge
         driftline_promise_void gauge
+        driftline_performance gauge
+        driftline_performance_delay_seconds gauge
+        driftline_label_coverage gauge
+        driftline_loss_per_day gauge
+        driftline_labels_joined counter
+        driftline_predictions_waiting gauge
+        driftline_labels_waiting gauge
+        driftline_join_journal_bytes gauge
+        driftline_join_index_bytes gauge
         driftline_outbox_waiting gauge
         driftline_outbox_oldest_seconds gauge
         driftline_deliveries counter

@@ -198,6 +198,20 @@ pub static ENDPOINTS: &[Endpoint] = &[
         answer: api::window,
     },
     Endpoint {
+        path: "/api/v1/models/{model}/performance",
+        about: "how it did by window, newest end first: realised and estimated values, labels, money, verdict, as last revised; and what became of labels",
+        parameters: &["version", "segment", "length", "alarm", "after", "before", "limit", "cursor"],
+        waits: Waits::ForStore,
+        answer: api::performance,
+    },
+    Endpoint {
+        path: "/api/v1/models/{model}/performance/{start}/{length}",
+        about: "every revision of one window's performance, in order, with the whole verdict",
+        parameters: &["version", "segment"],
+        waits: Waits::ForStore,
+        answer: api::performance_window,
+    },
+    Endpoint {
         path: "/api/v1/models/{model}/blind-spots",
         about: "the smallest changes that 4 windows of 5 would show at the current traffic, the blindest columns first",
         parameters: &["version", "length", "limit"],

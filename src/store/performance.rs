@@ -44,8 +44,6 @@ pub struct PerformanceFilter {
     pub after: Option<Timestamp>,
     /// Ending before this.
     pub before: Option<Timestamp>,
-    /// Every revision of each window, in place of the latest.
-    pub all_revisions: bool,
     /// Where the last page ended.
     pub cursor: Option<Cursor>,
     /// Rows wanted.
@@ -268,17 +266,14 @@ pub(super) fn prune(
 // === asked ===
 
 impl Store {
-    /// The performance of windows, the newest end first; of each window the latest revision, unless all are
-    /// asked for.
+    /// The performance of windows as last revised, the newest end first.
     ///
     /// # Errors
     /// [`StoreError::Read`].
     pub fn performance(&self, filter: &PerformanceFilter) -> Result<Page<PerformanceRow>, StoreError> {
         let mut conditions = Conditions::default();
         conditions.equals("model", Some(filter.model.clone()));
-        if !filter.all_revisions {
-            conditions.add("latest = 1", []);
-        }
+        conditions.add("latest = 1", []);
         conditions.equals("version", filter.version.clone());
         match &filter.segment {
             SegmentFilter::Any => {}

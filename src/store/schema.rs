@@ -219,7 +219,9 @@ mod tests {
             connection.execute_batch(step).expect("a step");
         }
         connection.pragma_update(None, "application_id", APPLICATION_ID).expect("ours");
-        connection.pragma_update(None, "user_version", steps.len()).expect("format");
+        connection
+            .pragma_update(None, "user_version", i64::try_from(steps.len()).expect("few"))
+            .expect("format");
         connection
             .execute_batch(
                 "INSERT INTO meta VALUES ('store_id', 'c0ffee');
@@ -259,9 +261,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("scratch directory");
         drop(Store::open(dir.path(), Options::default()).expect("opens"));
         let connection = Connection::open(dir.path().join(FILE_NAME)).expect("opens");
-        let format: usize =
+        let format: i64 =
             connection.query_row("PRAGMA user_version", params![], |row| row.get(0)).expect("format");
-        assert_eq!(format, MIGRATIONS.len());
+        assert_eq!(usize::try_from(format), Ok(MIGRATIONS.len()));
         connection.pragma_update(None, "user_version", format + 1).expect("newer");
         drop(connection);
         let refused = Store::open(dir.path(), Options::default()).expect_err("newer");
