@@ -234,6 +234,23 @@ fn many_windows() -> Commit {
     }
 }
 
+/// The concept change, a retraining that was asked for on day 9, and version 8 from day 10 on.
+fn retrained() -> Commit {
+    let mut commit = concept_change();
+    commit.performance.retain(|row| row.key.segment.is_none());
+    for (number, row) in (0_i64..).zip(&mut commit.performance) {
+        if number >= 10 {
+            *row = day_performance("fraud", number, 0.97, Maturity::Mature, Some(0.0));
+            row.key.version = Some("8".to_owned());
+        }
+    }
+    commit.windows = (0..DAYS).map(|number| day_window("fraud", number, (7..10).contains(&number))).collect();
+    for one in &mut commit.transitions {
+        (one.status, one.resolved_at) = (Status::Resolved, Some(day(13)));
+    }
+    commit
+}
+
 const HOSTILE: &str = "<script>alert(1)</script>|`x`\u{202e}&\"'";
 
 /// Names that try to become markup, and numbers that try to leave the page.
@@ -322,7 +339,8 @@ fn without_config_id(text: &str) -> String {
 
 type Scenario = (&'static str, fn() -> Commit);
 
-const SCENARIOS: [Scenario; 9] = [
+const SCENARIOS: [Scenario; 10] = [
+    ("retrained", retrained),
     ("concept_change", concept_change),
     ("harmless_shift", harmless_shift),
     ("no_labels", no_labels),
@@ -423,6 +441,16 @@ fn a_harmless_shift_asks_for_nothing() {
     let text = report("harmless_shift", &harmless_shift(), Format::Md);
     assert!(text.contains("The cases changed, and the model does as well on them"), "{text}");
     assert!(text.contains("retraining is not needed for this"), "{text}");
+}
+
+#[test]
+fn what_came_after_a_retraining_is_told_without_saying_that_it_came_of_it() {
+    let text = report("retrained", &retrained(), Format::Md);
+    assert!(text.contains("Nothing is wrong now; one incident ended in this period"), "{text}");
+    assert!(text.contains("Version 8 came into use after it. The incident ended 4d later."), "{text}");
+    assert!(text.contains("before and is 0.972 (0.964 to 0.980) since, not clearly different"), "{text}");
+    assert!(text.contains("was over at 2026-01-14 00:00"), "{text}");
+    assert!(text.contains("From 2026-01-08 00:00 to 2026-01-11 00:00 it came to 36,000 EUR"), "{text}");
 }
 
 #[test]

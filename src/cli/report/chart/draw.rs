@@ -251,7 +251,11 @@ impl Panel {
             for (at, name) in &self.marks {
                 let at = x.held(scale::seconds(*at));
                 let side = if at > (x.low + x.high) / 2.0 { HPos::Right } else { HPos::Left };
-                plot.draw_series([Text::new(format!(" {name} "), (at, y.high), style(GREY, side))])?;
+                plot.draw_series([Text::new(
+                    format!("\u{a0}{name}\u{a0}"),
+                    (at, y.high),
+                    style(GREY, side),
+                )])?;
             }
         }
         for series in &self.series {

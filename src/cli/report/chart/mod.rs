@@ -93,12 +93,11 @@ fn panel(facts: &Facts, performance: &Performance, series: Vec<Series>) -> Panel
     let ends = points.first().zip(points.last());
     let (from, to) =
         ends.map_or_else(Default::default, |(first, last)| (first.window_start, last.window_end));
-    let incidents = facts.incidents.iter().map(|incident| {
-        let start = facts
-            .change
-            .as_ref()
-            .filter(|change| incident.is_open() && change.is_open)
-            .map_or(incident.opened_at, |change| change.since);
+    // What the facts say of the change is of the open incident, or else of the latest.
+    let of_change = facts.incidents.iter().position(|one| one.is_open()).unwrap_or(0);
+    let incidents = facts.incidents.iter().enumerate().map(|(place, incident)| {
+        let since = facts.change.as_ref().filter(|_| place == of_change).map(|change| change.since);
+        let start = since.unwrap_or(incident.opened_at);
         (start.max(from), incident.resolved_at.unwrap_or(to).min(to))
     });
     Panel {

@@ -152,10 +152,12 @@ pub struct Money {
     pub loss_per_day: Option<Ranged>,
     /// The loss a day that is estimated without labels, of the newest window that has it.
     pub estimated_loss_per_day: Option<Ranged>,
-    /// Loss since `since`.
+    /// Loss from `since` to `accumulated_to`.
     pub accumulated: Option<Ranged>,
     /// Start of the first window of the change.
     pub since: Option<Timestamp>,
+    /// End of the newest window whose loss is in `accumulated`: earlier than `window_end` once the change is over.
+    pub accumulated_to: Option<Timestamp>,
     /// What a retraining costs, with the price of its risk.
     pub retrain_cost: f64,
     /// Days until a retraining has paid for itself; `None` if it never does or that is not known.
@@ -468,6 +470,7 @@ pub(super) fn money(rows: &Rows, performance: Option<&Performance>) -> Option<Mo
         .or_else(|| readings.last())?;
     let is_estimated = money.loss_per_day.is_none();
     let loss_per_day = money.loss_per_day.or(money.estimated_loss_per_day);
+    let sum = newest(|money| money.accumulated.is_some());
     let days = money.horizon.as_micros() as f64 / DAY_MICROS;
     let loss_over_horizon = loss_per_day.map(|loss| through(loss, |end| end * days));
     Some(Money {
@@ -482,8 +485,9 @@ pub(super) fn money(rows: &Rows, performance: Option<&Performance>) -> Option<Mo
         loss_per_day,
         estimated_loss_per_day: newest(|money| money.estimated_loss_per_day.is_some())
             .and_then(|(_, money)| money.estimated_loss_per_day),
-        accumulated: money.accumulated,
-        since: money.since,
+        accumulated: sum.and_then(|(_, money)| money.accumulated),
+        since: sum.and_then(|(_, money)| money.since).or(money.since),
+        accumulated_to: sum.map(|(row, _)| row.end),
         retrain_cost: money.retrain_cost,
         break_even_days: money.break_even_days,
         retrain_pays: money.retrain_pays,

@@ -76,6 +76,10 @@ fn loss(found: &Money) -> String {
 
 fn accumulated(found: &Money) -> Option<String> {
     let (sum, since) = (found.accumulated?, found.since?);
+    if let Some(to) = found.accumulated_to.filter(|to| *to < found.window_end) {
+        let amount = money_ranged(sum, &found.currency);
+        return Some(format!("From {} to {} it came to {amount}.", minute(since), minute(to)));
+    }
     Some(format!(
         "Since the change began at {} it comes to {}.",
         minute(since),

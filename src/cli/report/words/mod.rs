@@ -177,7 +177,10 @@ fn figures(facts: &Facts) -> Vec<Figure> {
         }
         if let (Some(sum), Some(since)) = (facts.accumulated, facts.since) {
             figures.push(Figure {
-                label: "Lost since the change".to_owned(),
+                label: match facts.accumulated_to {
+                    Some(to) if to < facts.window_end => "Lost in the change".to_owned(),
+                    _ => "Lost since the change".to_owned(),
+                },
                 value: money(sum.value, &facts.currency),
                 note: format!("{}, since {}", interval(sum, amount), minute(since)),
             });
