@@ -391,7 +391,10 @@ fn since(
         .filter(|row| row.alarm && row.window_end == incident.opened_at)
         .map(|row| row.window_start)
         .max();
-    let counted = money.and_then(|money| money.since).filter(|_| is_open);
+    // A sum that ended before this incident opened is of an earlier change.
+    let is_of_this =
+        |money: &&Money| is_open && money.accumulated_to.is_none_or(|to| to >= incident.opened_at);
+    let counted = money.filter(is_of_this).and_then(|money| money.since);
     counted.or(opening).unwrap_or(incident.opened_at)
 }
 
