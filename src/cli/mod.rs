@@ -12,6 +12,7 @@ pub mod evaluate;
 mod measured;
 mod reference;
 pub mod replay;
+pub mod report;
 pub mod run;
 pub mod test_alert;
 mod text;
@@ -24,6 +25,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::SystemClock;
 use crate::config::{Config, Model, Purpose};
+use crate::event::Clock;
 
 /// Watches a deployed model's inputs and outputs in Kafka, raises drift alarms within a stated
 /// false-alarm budget, and starts the retraining.
@@ -64,6 +66,10 @@ pub enum Command {
     /// `-` for neither, as for want of rows. The line of an incident begins with the event time of its change:
     /// the early watch speaks before a window closes.
     Replay(replay::Args),
+    /// Write the case for or against retraining a model, on one page
+    ///
+    /// Reads the store, beside a running service too, and never writes it.
+    Report(report::Args),
     /// Send a trial through a channel and print what the receiver answered
     TestAlert {
         /// The configuration.
@@ -149,6 +155,9 @@ impl Command {
             Self::Detect(args) => detect::run(args, out).map(|()| 0),
             Self::Evaluate(args) => evaluate::run(args, out).map(|()| 0),
             Self::Replay(args) => replay::run(args, &load(&args.config, Purpose::Replay)?, out).map(|()| 0),
+            Self::Report(args) => {
+                report::run(args, &load(&args.config, Purpose::Build)?, SystemClock.now(), out).map(|()| 0)
+            }
             Self::TestAlert { config, channel } => {
                 test_alert(&load(config, Purpose::Send)?, channel, out).map(|()| 0)
             }

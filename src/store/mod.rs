@@ -83,6 +83,8 @@ pub struct Store {
     writer: Mutex<Connection>,
     journals: waiting::Journals,
     _lock: File,
+    /// `None` when the store was opened only to read.
+    _lock: Option<File>,
     stopped: OnceLock<String>,
     path: PathBuf,
     id: String,
@@ -139,6 +141,30 @@ pub enum StoreError {
     Foreign {
         /// The file.
         path: PathBuf,
+    },
+    /// There is no file, and it is not to be made.
+    #[error(
+        "there is no store at {}: run the service with this configuration first, or run this command where \
+         its data_dir is",
+        path.display()
+    )]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// An older version wrote the file, and it is not to be changed.
+    #[error(
+        "the store {} is of an older format ({found}, this driftline reads {known}); it was left as it is: start \
+         the service of this version once, which brings it up to date, or use the driftline that wrote it",
+        path.display()
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The format this program reads.
+        known: i64,
     },
     /// A newer version wrote the file.
     #[error(
@@ -214,11 +240,30 @@ impl Store {
             writer: Mutex::new(writer),
             journals,
             _lock: lock,
+            _lock: Some(lock),
             stopped: OnceLock::new(),
             path,
             id,
             options,
         })
+    }
+
+    /// Opens the store in `dir` to read only, beside a service that may be running: takes no lock, makes no
+    /// directory and no store, and brings nothing to another format. Every write is refused with
+    /// [`StoreError::Stopped`].
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], [`StoreError::Older`], [`StoreError::Newer`], [`StoreError::Foreign`],
+    /// [`StoreError::Damaged`] and [`StoreError::Open`].
+    pub fn open_to_read(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join(FILE_NAME);
+        let id = open::check_to_read(&path)?;
+        let reader = || open::reader(&path).map(Mutex::new);
+        let readers = Readers { connections: [reader()?, reader()?], next: AtomicUsize::new(0) };
+        let (outbox_reader, writer) = (reader()?, reader()?);
+        let stopped = OnceLock::from("it was opened only to read".to_owned());
+        let options = Options::default();
+        Ok(Self { readers, outbox_reader, writer, _lock: None, stopped, path, id, options })
     }
 
     /// Identity of this store, in hex: made once when the file is made.

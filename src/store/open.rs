@@ -149,6 +149,33 @@ fn check(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Refuses a file that this version cannot read as it is, without changing a byte of it; gives the store's
+/// identity. A full check for damage is left out: it would read the whole file while a service works on it.
+pub(super) fn check_to_read(path: &Path) -> Result<String, StoreError> {
+    if !path.is_file() {
+        return Err(StoreError::Missing { path: path.to_owned() });
+    }
+    let looked = open_read_only(path).and_then(|connection| {
+        set_up(&connection, READER_CACHE_KIB)?;
+        let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let application_id = number("PRAGMA application_id")?;
+        let user_version = number("PRAGMA user_version")?;
+        let is_ours = application_id == APPLICATION_ID && user_version > 0;
+        let id = if is_ours { known_id(&connection)? } else { None };
+        let is_empty = number("SELECT count(*) FROM sqlite_schema")? == 0;
+        Ok((application_id, user_version, is_empty, id.unwrap_or_default()))
+    });
+    let (application_id, found, is_empty, id) = looked.map_err(|source| refusal(path, source))?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    match found {
+        0 if is_empty => Err(StoreError::Missing { path: path.to_owned() }),
+        _ if application_id != APPLICATION_ID => Err(StoreError::Foreign { path: path.to_owned() }),
+        _ if found < known => Err(StoreError::Older { path: path.to_owned(), found, known }),
+        _ if found > known => Err(StoreError::Newer { path: path.to_owned(), found, known }),
+        _ => Ok(id),
+    }
+}
+
 struct Seen {
     application_id: i64,
     user_version: i64,
@@ -194,9 +221,7 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
 
 /// The store's identity, made when it is first asked for.
 pub(super) fn store_id(connection: &Connection) -> rusqlite::Result<String> {
-    let find = "SELECT value FROM meta WHERE key = 'store_id'";
-    let known = connection.query_row(find, [], |row| row.get(0)).optional()?;
-    if let Some(id) = known {
+    if let Some(id) = known_id(connection)? {
         return Ok(id);
     }
     // Each `RandomState` is keyed by the system's randomness.
@@ -204,4 +229,10 @@ pub(super) fn store_id(connection: &Connection) -> rusqlite::Result<String> {
     let id = format!("{:016x}{:016x}", random(), random());
     connection.execute("INSERT INTO meta (key, value) VALUES ('store_id', ?1)", params![id])?;
     Ok(id)
+}
+
+/// The store's identity, if it has one.
+fn known_id(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let find = "SELECT value FROM meta WHERE key = 'store_id'";
+    connection.query_row(find, [], |row| row.get(0)).optional()
 }
