@@ -82,7 +82,6 @@ pub struct Store {
     outbox_reader: Mutex<Connection>,
     writer: Mutex<Connection>,
     journals: waiting::Journals,
-    _lock: File,
     /// `None` when the store was opened only to read.
     _lock: Option<File>,
     stopped: OnceLock<String>,
@@ -239,7 +238,6 @@ impl Store {
             outbox_reader,
             writer: Mutex::new(writer),
             journals,
-            _lock: lock,
             _lock: Some(lock),
             stopped: OnceLock::new(),
             path,
@@ -263,7 +261,8 @@ impl Store {
         let (outbox_reader, writer) = (reader()?, reader()?);
         let stopped = OnceLock::from("it was opened only to read".to_owned());
         let options = Options::default();
-        Ok(Self { readers, outbox_reader, writer, _lock: None, stopped, path, id, options })
+        let journals = waiting::Journals::unchecked(dir);
+        Ok(Self { readers, outbox_reader, writer, journals, _lock: None, stopped, path, id, options })
     }
 
     /// Identity of this store, in hex: made once when the file is made.

@@ -81,6 +81,11 @@ impl Journals {
         Ok(Self { files: Arc::new(files) })
     }
 
+    /// The files as they are, neither checked nor changed: beside a service that writes them.
+    pub(super) fn unchecked(data_dir: &Path) -> Self {
+        Self { files: Arc::new(Files { dir: data_dir.join(DIRECTORY), open: RwLock::default() }) }
+    }
+
     /// Reads a model's files.
     pub(super) fn reader(&self, model: &str) -> Arc<dyn ReadJournal> {
         Arc::new(Reader { model: hash(model), files: Arc::clone(&self.files) })
