@@ -9,6 +9,7 @@ use driftline::config::{Config, Purpose, parse_for};
 use driftline::event::{Span, Timestamp};
 use driftline::incident::{Cause, Incident, NotificationKind, PerformanceEvidence, Status};
 use driftline::monitor::{ClosedWindow, Commit, PerformanceWindow};
+use driftline::performance::diagnosis::Confidence;
 use driftline::performance::{Diagnosis, DiagnosisKind, Maturity, Ranged};
 use driftline::store::{Options, Store, StoreError};
 use sample::{HOUR, at, incident, notification, performance, window};
@@ -127,6 +128,7 @@ fn concept_change() -> Commit {
         rows.push(row);
     }
     let diagnosis = Diagnosis {
+        confidence: Confidence::High,
         kind: DiagnosisKind::ConceptChange,
         evidence: vec![
             "like cases cost 0.098 more (0.062 to 0.131); a changed mix explains 0.030".to_owned(),
@@ -173,7 +175,8 @@ fn nothing_wrong() -> Commit {
 
 fn harmless_shift() -> Commit {
     let evidence = vec!["amount moved by 0.41, and roc_auc is as in training".to_owned()];
-    let diagnosis = Diagnosis { kind: DiagnosisKind::HarmlessShift, evidence };
+    let diagnosis =
+        Diagnosis { kind: DiagnosisKind::HarmlessShift, confidence: Confidence::Medium, evidence };
     Commit {
         windows: (0..DAYS).map(|number| day_window("fraud", number, number >= 7)).collect(),
         transitions: vec![day_incident("fraud", "drift", Some(diagnosis))],
