@@ -13,9 +13,11 @@ mod judge;
 mod measure;
 mod money;
 mod reference;
+mod shift;
 
 pub(super) use follow::Around;
 pub use reference::{PerformanceReference, ReferenceRows};
+pub(super) use shift::{Expected, expect};
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
