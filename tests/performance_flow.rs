@@ -37,7 +37,10 @@ fn seconds(at: Timestamp) -> i64 {
 }
 
 fn windows(lengths: &[(i64, i64)]) -> Vec<WindowSettings> {
-    lengths.iter().map(|(length, slide)| WindowSettings { length: span(*length), slide: span(*slide) }).collect()
+    lengths
+        .iter()
+        .map(|(length, slide)| WindowSettings { length: span(*length), slide: span(*slide) })
+        .collect()
 }
 
 fn settings() -> ModelSettings {
@@ -142,15 +145,13 @@ struct Process {
 }
 
 fn open(dir: &Path) -> (Store, Monitor) {
-    let store = Store::open(dir, Options { history: span(10_000 * DAY), ..Options::default() }).expect("opens");
+    let store =
+        Store::open(dir, Options { history: span(10_000 * DAY), ..Options::default() }).expect("opens");
     let restored = store.restore().expect("restores");
-    let next: BTreeMap<Origin, i64> = restored
-        .positions
-        .iter()
-        .map(|position| (position.origin.clone(), position.next_offset))
-        .collect();
-    let (mut monitor, notes) =
-        Monitor::restore(plan(), restored, &|model| Some(store.journal_reader(model))).expect("a sound state");
+    let next: BTreeMap<Origin, i64> =
+        restored.positions.iter().map(|position| (position.origin.clone(), position.next_offset)).collect();
+    let (mut monitor, notes) = Monitor::restore(plan(), restored, &|model| Some(store.journal_reader(model)))
+        .expect("a sound state");
     assert!(notes.is_empty(), "{notes:?}");
     let all = ["predictions", "labels"]
         .into_iter()
@@ -237,7 +238,8 @@ impl Process {
     /// The latest revision of every window, by its name.
     fn latest(&self) -> BTreeMap<WindowKey, PerformanceWindow> {
         let mut latest = BTreeMap::new();
-        let mut filter = PerformanceFilter { model: "credit".into(), limit: 1_000, ..PerformanceFilter::default() };
+        let mut filter =
+            PerformanceFilter { model: "credit".into(), limit: 1_000, ..PerformanceFilter::default() };
         loop {
             let page = self.store().performance(&filter).expect("reads");
             for row in &page.rows {
@@ -268,10 +270,8 @@ fn never() -> bool {
 
 /// Metrics of rows: chances that were given, decisions, and what came true.
 fn exact(rows: &[&Sample]) -> BTreeMap<&'static str, f64> {
-    let known: Vec<(f64, u16, u16)> = rows
-        .iter()
-        .filter_map(|row| Some((row.loan.score, row.loan.decision, row.truth()?)))
-        .collect();
+    let known: Vec<(f64, u16, u16)> =
+        rows.iter().filter_map(|row| Some((row.loan.score, row.loan.decision, row.truth()?))).collect();
     let n = known.len() as f64;
     let mean = |of: &dyn Fn(&(f64, u16, u16)) -> f64| known.iter().map(of).sum::<f64>() / n;
     let clipped = |p: f64| p.clamp(f64::EPSILON, 1.0 - f64::EPSILON);
@@ -291,7 +291,17 @@ fn auc(rows: &[(f64, u16, u16)]) -> f64 {
     let of = |class| rows.iter().filter(move |row| row.2 == class).map(|row| row.0);
     let wins: f64 = of(1)
         .map(|one| {
-            of(0).map(|zero| if one > zero { 1.0 } else if one == zero { 0.5 } else { 0.0 }).sum::<f64>()
+            of(0)
+                .map(|zero| {
+                    if one > zero {
+                        1.0
+                    } else if one == zero {
+                        0.5
+                    } else {
+                        0.0
+                    }
+                })
+                .sum::<f64>()
         })
         .sum();
     wins / (of(1).count() as f64 * of(0).count() as f64)
@@ -313,9 +323,14 @@ fn settled<'a>(story: &Story, window: &'a PerformanceWindow) -> Option<&'a Readi
 // === the stories ===
 
 fn concept_story() -> Story {
-    Story::new(7, 50, Delay::Exponential(1.5), |day| {
-        if day >= 25 { World::OtherConcept } else { World::Calm }
-    })
+    Story::new(
+        7,
+        50,
+        Delay::Exponential(1.5),
+        |day| {
+            if day >= 25 { World::OtherConcept } else { World::Calm }
+        },
+    )
 }
 
 fn concept_run() -> &'static (Story, Process) {
@@ -332,8 +347,16 @@ fn every_record_is_counted_once_and_the_numbers_add_up() {
     let (story, process) = concept_run();
     let joined = process.joined();
     let known: BTreeSet<&str> = [
-        "corrected", "duplicate_label", "duplicate_prediction", "label_before_prediction", "label_too_late",
-        "label_without_prediction", "matched", "prediction", "prediction_without_label", "superseded_label",
+        "corrected",
+        "duplicate_label",
+        "duplicate_prediction",
+        "label_before_prediction",
+        "label_too_late",
+        "label_without_prediction",
+        "matched",
+        "prediction",
+        "prediction_without_label",
+        "superseded_label",
     ]
     .into();
     assert!(joined.keys().all(|name| known.contains(name.as_str())), "{joined:?}");
@@ -343,7 +366,14 @@ fn every_record_is_counted_once_and_the_numbers_add_up() {
     let waiting = process.monitor().joins();
     let waiting = waiting.first().expect("a model");
     // Every label that was sent has one end.
-    let ended = ["matched", "corrected", "duplicate_label", "superseded_label", "label_too_late", "label_without_prediction"];
+    let ended = [
+        "matched",
+        "corrected",
+        "duplicate_label",
+        "superseded_label",
+        "label_too_late",
+        "label_without_prediction",
+    ];
     let ended: u64 = ended.into_iter().map(of).sum();
     assert_eq!(ended + waiting.waiting_labels, story.labels_sent(), "{joined:?} {waiting:?}");
     // Those that move the clocks on wait at the end, and the predictions beside them.
@@ -378,7 +408,10 @@ fn settled_windows_are_what_all_rows_give() {
         for (metric, value) in exact(&rows) {
             let found = reading.metric(metric).expect(metric);
             let got = found.value.unwrap_or_else(|| panic!("{name}: {metric}: {}", found.status));
-            assert!((got - value).abs() <= found.bound + 1e-9, "{name}: {metric} {got} for {value}: {found:?}");
+            assert!(
+                (got - value).abs() <= found.bound + 1e-9,
+                "{name}: {metric} {got} for {value}: {found:?}"
+            );
             assert!(found.bound < 0.01 && found.low.is_some_and(|low| low <= got), "{found:?}");
             compared += 1;
         }
@@ -401,7 +434,10 @@ fn revisions_rise_and_a_window_is_judged_once() {
     for (key, revisions) in &by_window {
         let numbers: Vec<u32> = revisions.iter().map(|window| window.revision).collect();
         assert_eq!(numbers, (1..=numbers.len() as u32).collect::<Vec<_>>(), "{key:?}");
-        assert!(revisions.is_sorted_by(|a, b| a.at <= b.at && a.reading.labels <= b.reading.labels), "{key:?}");
+        assert!(
+            revisions.is_sorted_by(|a, b| a.at <= b.at && a.reading.labels <= b.reading.labels),
+            "{key:?}"
+        );
         // The verdict stands once it is there.
         let judged: Vec<_> = revisions.iter().filter_map(|window| window.verdict.as_ref()).collect();
         let first = revisions.iter().position(|window| window.verdict.is_some());
@@ -494,7 +530,9 @@ fn the_intervals_of_the_loss_hold_the_truth() {
         let loss = money.loss_per_day.expect("a loss");
         let truth = more * PER_DAY as f64;
         of += 1;
-        held += usize::from(loss.low.is_some_and(|low| low <= truth) && loss.high.is_some_and(|high| truth <= high));
+        held += usize::from(
+            loss.low.is_some_and(|low| low <= truth) && loss.high.is_some_and(|high| truth <= high),
+        );
         let split = reading.split.as_ref().expect("a split");
         held_split += usize::from(
             split.concept.low.is_some_and(|low| low > 0.0) && split.mix.low.is_some_and(|low| low < 0.0),
@@ -552,7 +590,8 @@ fn how_often_it_commits_does_not_change_settled_windows() {
 #[test]
 fn other_loans_are_no_other_concept() {
     let shifted = |world: World, seed| {
-        let story = Story::new(seed, 40, Delay::Exponential(1.5), |day| if day >= 15 { world } else { World::Calm });
+        let story =
+            Story::new(seed, 40, Delay::Exponential(1.5), |day| if day >= 15 { world } else { World::Calm });
         Process::new().run(&story, 12 * HOUR, never)
     };
     let harder = shifted(World::HarderLoans, 11);
@@ -565,13 +604,22 @@ fn other_loans_are_no_other_concept() {
     let kinds = kinds_found(&easier.log);
     assert!(!of_kind(&easier.log, "drift").is_empty());
     assert!(kinds.contains(&DiagnosisKind::HarmlessShift), "{kinds:?}");
-    assert!(!kinds.contains(&DiagnosisKind::ConceptChange) && !kinds.contains(&DiagnosisKind::HarmfulShift), "{kinds:?}");
+    assert!(
+        !kinds.contains(&DiagnosisKind::ConceptChange) && !kinds.contains(&DiagnosisKind::HarmfulShift),
+        "{kinds:?}"
+    );
     assert!(of_kind(&easier.log, "performance").is_empty());
 }
 
 #[test]
 fn a_prior_that_moves_is_seen_without_labels() {
-    let story = Story::new(13, 30, Delay::Exponential(4.0), |day| if day >= 15 { World::MoreRepaid } else { World::Calm });
+    let story =
+        Story::new(
+            13,
+            30,
+            Delay::Exponential(4.0),
+            |day| if day >= 15 { World::MoreRepaid } else { World::Calm },
+        );
     let process = Process::new().run(&story, DAY, never);
     let (mut held, mut of) = (0, 0);
     for window in process.latest().values() {
@@ -582,7 +630,9 @@ fn a_prior_that_moves_is_seen_without_labels() {
         }
         let prior = reading.prior.as_ref().expect("a prior");
         of += 1;
-        held += usize::from(prior.share.low.is_some_and(|low| low <= 0.8) && prior.share.high.is_some_and(|high| high >= 0.8));
+        held += usize::from(
+            prior.share.low.is_some_and(|low| low <= 0.8) && prior.share.high.is_some_and(|high| high >= 0.8),
+        );
     }
     assert_eq!(of, 15);
     assert!(held >= 12, "{held} of {of}");
