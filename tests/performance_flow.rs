@@ -22,7 +22,7 @@ use flow::{
 use tempfile::TempDir;
 
 /// Days of training: enough reference windows for the budget below.
-const TRAINING_DAYS: i64 = 120;
+const TRAINING_DAYS: i64 = 210;
 
 fn span(seconds: i64) -> Span {
     Span::from_secs(seconds)
@@ -62,7 +62,7 @@ fn settings() -> ModelSettings {
             ..window::Settings::default()
         },
         verdict: verdict::Settings {
-            budget: verdict::Budget { alarms: 1.0, period: span(15 * DAY) },
+            budget: verdict::Budget { alarms: 1.0, period: span(20 * DAY) },
             ..verdict::Settings::default()
         },
         incident: incident::Settings {
@@ -376,17 +376,15 @@ fn every_record_is_counted_once_and_the_numbers_add_up() {
     ];
     let ended: u64 = ended.into_iter().map(of).sum();
     assert_eq!(ended + waiting.waiting_labels, story.labels_sent(), "{joined:?} {waiting:?}");
-    // Those that move the clocks on wait at the end, and the predictions beside them.
-    assert_eq!((waiting.waiting, waiting.waiting_labels), (PARTITIONS as u64, PARTITIONS as u64));
+    // What expires does so by whole files: what shares one with the newest still waits.
+    assert!(waiting.waiting < 50 && waiting.waiting_labels < 50, "{waiting:?}");
     let far = story.samples.iter().flat_map(|sample| {
         let is_far = |label: &&(i64, u16)| label.0 - sample.time > DELAY_MAX_DAYS * DAY;
         sample.labels.iter().filter(is_far)
     });
-    let strangers = story.labels_unknown - PARTITIONS as u64;
-    let refused = of("label_too_late") + of("label_without_prediction");
-    let copies_of_strays = refused + of("duplicate_label");
-    assert!(refused <= strangers + far.clone().count() as u64);
-    assert!(copies_of_strays >= strangers + far.count() as u64);
+    let strays = story.labels_unknown + far.count() as u64;
+    let refused = of("label_too_late") + of("label_without_prediction") + waiting.waiting_labels;
+    assert!(refused <= strays && strays <= refused + of("duplicate_label"), "{refused} of {strays}");
     // Every prediction has one end as well.
     assert_eq!(of("matched") + of("prediction_without_label") + waiting.waiting, story.made(), "{joined:?}");
     assert!(of("corrected") > 100 && of("duplicate_label") > 200 && of("label_before_prediction") > 300);
@@ -438,6 +436,14 @@ fn revisions_rise_and_a_window_is_judged_once() {
             revisions.is_sorted_by(|a, b| a.at <= b.at && a.reading.labels <= b.reading.labels),
             "{key:?}"
         );
+        let said = |window: &PerformanceWindow| {
+            let values: Vec<_> = window.reading.metrics.iter().map(|metric| metric.value).collect();
+            (window.reading.predictions, window.reading.labels, window.reading.maturity, values)
+        };
+        for pair in revisions.windows(2) {
+            let [before, after] = pair else { continue };
+            assert_ne!(said(before), said(after), "{key:?} {} says nothing new", after.revision);
+        }
         // The verdict stands once it is there.
         let judged: Vec<_> = revisions.iter().filter_map(|window| window.verdict.as_ref()).collect();
         let first = revisions.iter().position(|window| window.verdict.is_some());
@@ -580,11 +586,7 @@ fn how_often_it_commits_does_not_change_settled_windows() {
         latest.into_iter().filter_map(|(key, window)| Some((key, of_reading(&window)?))).collect()
     };
     assert_eq!(settled_of(&other), settled_of(undisturbed));
-    let total = |joined: BTreeMap<String, u64>| -> (u64, u64) {
-        let of = |name: &str| joined.get(name).copied().unwrap_or(0);
-        (of("matched"), of("prediction_without_label"))
-    };
-    assert_eq!(total(other.joined()), total(undisturbed.joined()));
+    assert_eq!(other.joined()["matched"], undisturbed.joined()["matched"]);
 }
 
 #[test]
