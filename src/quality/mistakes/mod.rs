@@ -30,6 +30,13 @@
 //! likelihood ratio, of the expected rate with its floor against the expected rate, was last not above 0.
 //! Sources: Shin, Ramdas and Rinaldo 2024, doi:10.51387/23-NEJSDS51; Page 1954, doi:10.1093/biomet/41.1-2.100.
 //!
+//! **How soon.** In training 8 % of the negatives and 20 % of the positives are mistaken, one case in five is
+//! positive, ten labels come a minute, and the budget is one alarm in 30 days over five parts. The median of
+//! seeded runs, in labels of both classes since the break, is 20 when nine in ten of each class are mistaken
+//! from then on, 30 when half are, 130 when 25 and 40 % are, 300 when 8 and 50 % are and 520 when 16 and 20 %
+//! are; 9 and 22 % is not seen in 20,000 and is left to the windows. With rates as high as is expected at all,
+//! and a bar of one alarm in 2,000 ticks, there were 29 in 200,000.
+//!
 //! Invariant: what is found depends on the cases and the times at which they became known, not on batches or
 //! how partitions interleave, as long as no limit is reached, no record comes further behind the newest of its
 //! partition than the allowed lateness, and labels that contradict each other come from one partition.

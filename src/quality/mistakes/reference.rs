@@ -1,5 +1,7 @@
 //! What is a mistake, and how often the training rows had one.
 
+use std::collections::VecDeque;
+
 use crate::event::{Span, Timestamp};
 use crate::quality::RATE_WATCHED_MAX;
 use crate::sequential::upper_rate;
@@ -131,8 +133,10 @@ impl Reference {
         match shape {
             OutcomeShape::Binary(shape) => {
                 for (truth, decision) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-                    let labels = (0..shape.bins()).map(|bin| shape.outcome_at(bin, decision, truth));
-                    add(truth, truth != decision, labels.map(|at| summary.outcomes.get(at)).sum());
+                    for bin in 0..shape.bins() {
+                        let at = shape.outcome_at(bin, decision, truth);
+                        add(truth, truth != decision, summary.outcomes.get(at));
+                    }
                 }
             }
             OutcomeShape::Multiclass(shape) => {
@@ -196,17 +200,18 @@ impl Reference {
 
 /// Absolute errors in a bin, over all strata.
 fn errors_in(shape: &RegressionShape, summary: &OutcomeSummary, bin: usize) -> u64 {
-    (0..STRATA).map(|stratum| summary.outcomes.get(shape.error_at(stratum, bin))).sum()
+    let of_strata = (0..STRATA).map(|stratum| summary.outcomes.get(shape.error_at(stratum, bin)));
+    of_strata.fold(0, u64::saturating_add)
 }
 
 /// The bin that holds the quantile of the absolute errors, if there are any and its end is known.
 fn usual_bin(shape: &RegressionShape, total: &OutcomeSummary) -> Option<usize> {
     let bins = RegressionShape::error_bins();
     let counts: Vec<u64> = (0..bins).map(|bin| errors_in(shape, total, bin)).collect();
-    let needed = USUAL_SHARE * counts.iter().sum::<u64>() as f64;
+    let needed = USUAL_SHARE * counts.iter().fold(0, |sum: u64, count| sum.saturating_add(*count)) as f64;
     let mut below = 0_u64;
     let bin = counts.iter().position(|count| {
-        below += count;
+        below = below.saturating_add(*count);
         below > 0 && below as f64 >= needed
     });
     bin.filter(|bin| bin + 1 < bins)
@@ -219,20 +224,22 @@ fn highest_rates(
     stretch: Span,
     labels_min: u64,
 ) -> Option<Vec<f64>> {
-    let mut within: std::collections::VecDeque<(Timestamp, Vec<Counts>)> = std::collections::VecDeque::new();
+    let mut within: VecDeque<(Timestamp, Vec<Counts>)> = VecDeque::new();
     let mut sums: Vec<Counts> = Vec::new();
     let mut highest: Option<Vec<f64>> = None;
     for (start, counts) in panes {
         sums.resize(counts.len(), Counts::default());
         let highest = highest.get_or_insert_with(|| vec![0.0; counts.len()]);
         for (sum, more) in sums.iter_mut().zip(&counts) {
-            (sum.labels, sum.mistakes) = (sum.labels + more.labels, sum.mistakes + more.mistakes);
+            sum.labels = sum.labels.saturating_add(more.labels);
+            sum.mistakes = sum.mistakes.saturating_add(more.mistakes);
         }
         within.push_back((start, counts));
         while within.front().is_some_and(|(first, _)| *first + stretch <= start) {
             let Some((_, gone)) = within.pop_front() else { break };
             for (sum, less) in sums.iter_mut().zip(&gone) {
-                (sum.labels, sum.mistakes) = (sum.labels - less.labels, sum.mistakes - less.mistakes);
+                sum.labels = sum.labels.saturating_sub(less.labels);
+                sum.mistakes = sum.mistakes.saturating_sub(less.mistakes);
             }
         }
         for (highest, sum) in highest.iter_mut().zip(&sums).filter(|(_, sum)| sum.labels >= labels_min) {

@@ -88,6 +88,14 @@ pub struct Known<'a> {
     pub judged: Judged,
 }
 
+impl Known<'_> {
+    /// When the truth of a prediction was known that has this time, and whose label came so long after it.
+    /// A label may carry a time before its prediction's.
+    pub fn at(prediction: Timestamp, delay: Span) -> Timestamp {
+        prediction.max(prediction + delay)
+    }
+}
+
 /// When there is an alarm.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
@@ -380,9 +388,11 @@ impl Evidence {
         self.mistakes = self.mistakes.saturating_add(shown.mistakes);
         let high = expected + floor_of(expected);
         let right = shown.labels.saturating_sub(shown.mistakes) as f64;
-        self.page +=
-            shown.mistakes as f64 * (high / expected).ln() + right * ((1.0 - high) / (1.0 - expected)).ln();
         let cap = worth_max(passing.threshold);
+        let grown =
+            shown.mistakes as f64 * (high / expected).ln() + right * ((1.0 - high) / (1.0 - expected)).ln();
+        // Held as the bets are, so that a long break does not count for long once it is over.
+        self.page = (self.page + grown).min(cap.ln());
         CountedBets::new(expected).update(&mut self.worths, shown.labels, shown.mistakes, cap);
     }
 
