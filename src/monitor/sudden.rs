@@ -248,7 +248,9 @@ mod tests {
         watch.retune(Some(ticks));
         for second in 0..6 * 3_600_i64 {
             let is_mistake = second % 20 < 2 || (3_600..7_200).contains(&second);
-            let judged = Judged { class: u16::from(second % 2 == 0), is_mistake };
+            let class = u16::from(second % 2 == 0);
+            let decision = if is_mistake { 1 - class } else { class };
+            let judged = Judged { class, decision, is_mistake };
             watch.add(&ticks, Known { version: Some("v1"), baseline: "b", time: at(second), judged }, 4);
             if second % 60 == 0 {
                 pass_mistakes(&mut watch, &mut state, ledger, at(second), &around, &mut commit);

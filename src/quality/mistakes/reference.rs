@@ -28,6 +28,8 @@ pub fn floor_of(expected: f64) -> f64 {
 pub struct Judged {
     /// The class that came true; 0 where truths are numbers.
     pub class: u16,
+    /// The class that was decided for; 0 where truths are numbers.
+    pub decision: u16,
     /// Whether the model erred.
     pub is_mistake: bool,
 }
@@ -40,6 +42,8 @@ pub struct Reference {
     /// The end of that bin, in the unit of the predictions.
     usual_error: Option<f64>,
     classes: Vec<Class>,
+    /// Highest rates of mistakes that are expected by decision; empty where truths are numbers.
+    decisions: Vec<Option<f64>>,
     is_calibrated: bool,
 }
 
@@ -52,6 +56,9 @@ pub(super) struct Class {
     /// The highest rate that is expected, 0 to 1; `None` is not watched.
     pub(super) expected: Option<f64>,
 }
+
+/// Of a decision that is mistaken more often than this nothing can be confirmed.
+const CONFIRMABLE_MAX: f64 = 0.999;
 
 /// Labels, and how many of them show a mistake.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,18 +95,25 @@ impl Reference {
         labels_min: u64,
     ) -> Option<Self> {
         let mut reference = Self::empty(shape, total)?;
-        let all = reference.counts(shape, total);
+        let (all, decided) = reference.counts(shape, total);
         let highest = highest_rates(
-            panes.map(|(start, summary)| (start, reference.counts(shape, &summary))),
+            panes.map(|(start, summary)| (start, reference.counts(shape, &summary).0)),
             stretch,
             labels_min.max(1),
         );
-        let level = BOUNDS_LEVEL / all.len().max(1) as f64;
+        // Each class has two bounds: where it came true, and where it was decided for.
+        let level = BOUNDS_LEVEL / (2 * all.len().max(1)) as f64;
         for (place, (class, counts)) in reference.classes.iter_mut().zip(all).enumerate() {
             let bound = upper_rate(counts.mistakes, counts.labels, 1.0 - level);
             let high = highest.as_ref().and_then(|rates| rates.get(place)).copied().unwrap_or(0.0);
             class.counts = counts;
             class.expected = Some(bound.max(high)).filter(|rate| *rate <= RATE_WATCHED_MAX);
+        }
+        if reference.usual_error.is_none() {
+            let bound = |counts: Counts| upper_rate(counts.mistakes, counts.labels, 1.0 - level);
+            let confirmable = |rate: &f64| *rate <= CONFIRMABLE_MAX;
+            reference.decisions =
+                decided.into_iter().map(|counts| Some(bound(counts)).filter(confirmable)).collect();
         }
         reference.is_calibrated = highest.is_some();
         Some(reference)
@@ -117,15 +131,16 @@ impl Reference {
             OutcomeShape::Ranking => return None,
         };
         let classes = names.into_iter().map(class).collect();
-        Some(Self { usual_bin, usual_error, classes, is_calibrated: false })
+        Some(Self { usual_bin, usual_error, classes, decisions: Vec::new(), is_calibrated: false })
     }
 
-    /// Labels and mistakes of each class.
-    fn counts(&self, shape: &OutcomeShape, summary: &OutcomeSummary) -> Vec<Counts> {
+    /// Labels and mistakes of each class that came true, and of each that was decided for.
+    fn counts(&self, shape: &OutcomeShape, summary: &OutcomeSummary) -> (Vec<Counts>, Vec<Counts>) {
         let classes = self.classes.len();
         let mut counts = vec![Counts::default(); classes];
-        let mut add = |class: usize, is_mistake: bool, labels: u64| {
-            if let Some(counts) = counts.get_mut(class) {
+        let mut decided = counts.clone();
+        let mut add = |class: usize, decision: usize, is_mistake: bool, labels: u64| {
+            for counts in [counts.get_mut(class), decided.get_mut(decision)].into_iter().flatten() {
                 counts.labels = counts.labels.saturating_add(labels);
                 counts.mistakes = counts.mistakes.saturating_add(if is_mistake { labels } else { 0 });
             }
@@ -135,7 +150,7 @@ impl Reference {
                 for (truth, decision) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
                     for bin in 0..shape.bins() {
                         let at = shape.outcome_at(bin, decision, truth);
-                        add(truth, truth != decision, summary.outcomes.get(at));
+                        add(truth, decision, truth != decision, summary.outcomes.get(at));
                     }
                 }
             }
@@ -143,18 +158,18 @@ impl Reference {
                 for truth in 0..classes {
                     for decision in 0..classes {
                         let labels = summary.outcomes.get(shape.confusion_at(truth, decision));
-                        add(truth, truth != decision, labels);
+                        add(truth, decision, truth != decision, labels);
                     }
                 }
             }
             OutcomeShape::Regression(shape) => {
                 for bin in 0..RegressionShape::error_bins() {
-                    add(0, bin > self.usual_bin, errors_in(shape, summary, bin));
+                    add(0, 0, bin > self.usual_bin, errors_in(shape, summary, bin));
                 }
             }
             OutcomeShape::Ranking => {}
         }
-        counts
+        (counts, decided)
     }
 
     /// Whether a case is a mistake; `None` when it does not fit the task.
@@ -163,11 +178,11 @@ impl Reference {
         match (shape, truth) {
             (OutcomeShape::Regression(shape), Truth::Number(truth)) => {
                 let error = (predicted.values.first()? - truth).abs();
-                Some(Judged { class: 0, is_mistake: shape.error_bin(error) > self.usual_bin })
+                Some(Judged { class: 0, decision: 0, is_mistake: shape.error_bin(error) > self.usual_bin })
             }
             (_, Truth::Class(class)) => {
-                let decision = shape.decision(predicted).ok()??;
-                Some(Judged { class, is_mistake: decision != usize::from(class) })
+                let decision = u16::try_from(shape.decision(predicted).ok()??).ok()?;
+                Some(Judged { class, decision, is_mistake: decision != class })
             }
             _ => None,
         }
@@ -181,6 +196,16 @@ impl Reference {
     /// The highest rate of mistakes that is expected among labels of a class; `None` when it is not watched.
     pub fn expected(&self, class: u16) -> Option<f64> {
         self.class(class)?.expected
+    }
+
+    /// The highest rate of mistakes that is expected among labels of a decision; `None` when it is not watched.
+    pub(super) fn expected_of_decision(&self, decision: u16) -> Option<f64> {
+        self.decisions.get(usize::from(decision)).copied().flatten()
+    }
+
+    /// Number of decisions that are watched.
+    pub(super) fn decisions(&self) -> usize {
+        self.decisions.iter().flatten().count()
     }
 
     pub(super) fn class(&self, class: u16) -> Option<&Class> {

@@ -114,7 +114,12 @@ impl Feed {
 }
 
 fn known(time: Timestamp, class: u16, is_mistake: bool) -> Known<'static> {
-    Known { version: Some("v1"), baseline: "b", time, judged: Judged { class, is_mistake } }
+    Known {
+        version: Some("v1"),
+        baseline: "b",
+        time,
+        judged: Judged { class, decision: if is_mistake { 1 - class } else { class }, is_mistake },
+    }
 }
 
 fn findings(report: &Report<Finding>) -> &[Finding] {
