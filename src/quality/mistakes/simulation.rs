@@ -169,7 +169,7 @@ fn one_break(seed: u64, broken: [f64; 2], per_minute: u32) -> Option<u32> {
 #[test]
 fn a_break_is_seen_after_labels_that_fall_with_its_size() {
     for (broken, most) in
-        [([0.9, 0.9], 40), ([0.5, 0.5], 60), ([0.25, 0.4], 200), ([0.08, 0.5], 500), ([0.16, 0.2], 600)]
+        [([0.9, 0.9], 40), ([0.5, 0.5], 60), ([0.25, 0.4], 200), ([0.08, 0.5], 500), ([0.16, 0.2], 1_000)]
     {
         let labels = labels_to_alarm(broken, 10);
         println!("mistakes {broken:?}: {labels:?} labels");
