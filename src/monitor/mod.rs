@@ -813,7 +813,7 @@ fn recall_outcomes(
         Some(reader) => Joiner::restore(join, stored, reader)?,
         None => Joiner::in_memory(join),
     };
-    Ok(Some(Outcomes::new(settings, windows, joiner, remembered, notes)))
+    Ok(Some(Outcomes::new(settings, &model.settings, joiner, remembered, notes)))
 }
 
 /// Takes a stored pane of outcomes back, or says why it is left behind.

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Outcomes;
 use super::judge::{Bars, Judged, judge};
-use super::measure::{Measuring, measure};
+use super::measure::{Measuring, expected, measure};
+use super::{Outcomes, Remembered};
 use crate::event::{Span, Timestamp};
 use crate::incident::{About, Closing, Evidence, PerformanceEvidence, Status};
-use crate::monitor::plan::{ModelPlan, Prepared};
+use crate::monitor::plan::{Lookup, ModelPlan, Prepared};
+use crate::monitor::sudden;
 use crate::monitor::{Cell, Commit, PerformanceWindow, WindowKey};
 use crate::performance::delay::{Cohort, CohortStratum, DELAY_BUCKETS, Delays};
 use crate::performance::diagnosis::diagnose;
@@ -136,6 +137,7 @@ impl Outcomes {
         around: &mut Around<'_>,
         commit: &mut Commit,
     ) -> Result<(), JoinError> {
+        self.pass_mistakes(self.cut.complete_up_to(watermark), around, commit);
         let offset = around.plan.settings.windows.offset;
         let up_to = self.cut.complete_up_to(watermark).floor_to(around.plan.cut.pane(), offset);
         if self.memory.ticked.is_some_and(|ticked| up_to <= ticked) {
@@ -153,7 +155,44 @@ impl Outcomes {
         }
         followed.retain(|window| window.end + self.settings.label_delay_max > up_to);
         self.memory.followed = followed;
+        self.estimates.retain(|(end, ..), _| *end + self.settings.label_delay_max > up_to);
         self.drop_old(watermark)
+    }
+
+    /// Passes what was known of mistakes up to here.
+    fn pass_mistakes(&mut self, up_to: Timestamp, around: &mut Around<'_>, commit: &mut Commit) {
+        let Some(ticks) = &self.ticks else { return };
+        let plan = around.plan;
+        // Versions whose last complete pane with predictions is older than a round: late labels of a model that
+        // was rolled back say nothing that could still be mended.
+        let round = self.settings.windows.first().map_or(Span::ZERO, |shortest| shortest.length);
+        let mut last: BTreeMap<Option<String>, Timestamp> = BTreeMap::new();
+        for (&start, cells) in self.panes.range(..up_to - self.cut.pane()) {
+            last.extend(cells.keys().map(|cell| (cell.version.clone(), start)));
+        }
+        let newest = last.values().max().copied();
+        let is_retired = |version: Option<&str>| {
+            let its = last.get(&version.map(str::to_owned));
+            its.zip(newest).is_some_and(|(its, newest)| *its + round < newest)
+        };
+        let references = |version: Option<&str>, baseline: &str| {
+            if is_retired(version) {
+                return None;
+            }
+            let Lookup::Found(prepared) = plan.lookup(version) else { return None };
+            let performance = prepared.performance.as_ref().filter(|_| prepared.id == baseline)?;
+            performance.mistakes.clone()
+        };
+        let with = sudden::Around {
+            model: &plan.settings,
+            performance: &self.settings,
+            ticks,
+            references: &references,
+            config: around.config,
+            positions: around.positions,
+        };
+        let Remembered { mistakes, incident, .. } = &mut self.memory;
+        sudden::pass_mistakes(mistakes, incident, around.ledger, up_to, &with, commit);
     }
 
     fn begin_to_follow(&mut self, up_to: Timestamp) {
@@ -234,7 +273,10 @@ impl Outcomes {
         let known = place.and_then(|place| window.cells.get(place));
         let (revision, was_judged) =
             known.map_or((1, false), |known| (known.revision.saturating_add(1), known.judged));
-        let mut measured = measure(&measuring, merged);
+        let name = (end, length, cell.clone());
+        let expected = expected(&measuring, merged, self.estimates.remove(&name));
+        let mut measured = measure(&measuring, merged, &expected);
+        self.estimates.insert(name, expected);
         if segment.is_none() {
             let is_shortest = settings.windows.first().is_some_and(|first| first.length == length);
             if is_shortest && window.slide == length {

@@ -53,8 +53,34 @@ impl Measuring<'_> {
     }
 }
 
+/// What the predictions of a window lead to expect. It does not change as labels come.
+#[derive(Debug, Clone)]
+pub(super) struct Estimates {
+    /// Predictions it was made from.
+    predictions: u64,
+    metrics: Vec<Measured>,
+    prior: Option<PriorReading>,
+    cost: Option<Mean>,
+}
+
+/// Estimates a window without its labels, unless `known` is that of as many predictions.
+pub(super) fn expected(measuring: &Measuring<'_>, merged: &Merged, known: Option<Estimates>) -> Estimates {
+    if let Some(known) = known.filter(|known| known.predictions == merged.predictions()) {
+        return known;
+    }
+    let reference = measuring.reference;
+    let total = merged.total(&reference.shape);
+    let value = reference.value.as_ref();
+    Estimates {
+        predictions: total.predictions,
+        metrics: estimate(measuring, &total),
+        prior: measuring.segment.is_none().then(|| prior(reference, &total)).flatten(),
+        cost: value.and_then(|value| expected_cost(reference, &total, &value.costs, value.amounts)),
+    }
+}
+
 /// Measures a window of one version and segment.
-pub(super) fn measure(measuring: &Measuring<'_>, merged: &Merged) -> MeasuredWindow {
+pub(super) fn measure(measuring: &Measuring<'_>, merged: &Merged, expected: &Estimates) -> MeasuredWindow {
     let Measuring { settings, reference, .. } = measuring;
     let shape = &reference.shape;
     let total = merged.total(shape);
@@ -66,12 +92,13 @@ pub(super) fn measure(measuring: &Measuring<'_>, merged: &Merged) -> MeasuredWin
         _ => (Maturity::Waiting, Outcomes::new(shape)),
     };
     let realised = counts::measure(&outcomes);
-    let estimates = estimate(measuring, &total);
+    let estimates = &expected.metrics;
     let of_reference = &reference.rows(measuring.segment).metrics;
-    let metrics = realised.iter().map(|metric| reading_of(metric, of_reference, &estimates)).collect();
+    let metrics = realised.iter().map(|metric| reading_of(metric, of_reference, estimates)).collect();
     let named = |found: &[Measured]| found.iter().find(|one| one.metric == settings.metric).cloned();
     let split = (maturity == Maturity::Mature).then(|| split_of(measuring, &total)).flatten();
-    let (realised_cost, estimated_cost) = costs(measuring, merged, &total, maturity);
+    let realised_cost = realised_cost(measuring, merged, &total, maturity);
+    let estimated_cost = expected.cost;
     let reading = Reading {
         task: settings.task,
         headline: settings.metric.clone(),
@@ -84,14 +111,14 @@ pub(super) fn measure(measuring: &Measuring<'_>, merged: &Merged) -> MeasuredWin
         correction: (maturity == Maturity::Provisional).then(|| correction(measuring.delays)),
         metrics,
         estimation: (!estimates.is_empty()).then(|| estimation(settings.task)).flatten(),
-        prior: measuring.segment.is_none().then(|| prior(reference, &total)).flatten(),
+        prior: expected.prior.clone(),
         split: split.as_ref().map(|split| split_reading(reference, &total, split)),
         money: None,
     };
     MeasuredWindow {
         reading,
         realised: named(&realised).filter(|one| one.outcome.is_ok()),
-        estimated: named(&estimates).filter(|one| one.outcome.is_ok()),
+        estimated: named(estimates).filter(|one| one.outcome.is_ok()),
         split,
         cost: realised_cost
             .map(|cost| (cost, Basis::Realised))
@@ -270,20 +297,19 @@ fn split_reading(reference: &PerformanceReference, total: &OutcomeSummary, split
 
 // === cost ===
 
-fn costs(
+fn realised_cost(
     measuring: &Measuring<'_>,
     merged: &Merged,
     total: &OutcomeSummary,
     maturity: Maturity,
-) -> (Option<Mean>, Option<Mean>) {
+) -> Option<Mean> {
     let reference = measuring.reference;
-    let Some(value) = &reference.value else { return (None, None) };
-    let realised = match maturity {
+    let value = reference.value.as_ref()?;
+    match maturity {
         Maturity::Mature => cost_of(&reference.shape, total, &value.costs, value.amounts).ok(),
         Maturity::Provisional => corrected_cost(measuring, merged, &value.costs, value.amounts),
         Maturity::Waiting => None,
-    };
-    (realised, expected_cost(reference, total, &value.costs, value.amounts))
+    }
 }
 
 /// Mean cost of labelled rows.
@@ -340,11 +366,19 @@ fn cost_cells(shape: &OutcomeShape, summary: &OutcomeSummary, amounts: bool) -> 
     let mut cases = Vec::new();
     match shape {
         OutcomeShape::Binary(shape) => {
+            let mut rows = vec![[[0_u64; 2]; 2]; STRATA];
+            for bin in 0..shape.bins() {
+                let Some(of_stratum) = rows.get_mut(shape.stratum_of(bin)) else { continue };
+                for (decision, by_truth) in of_stratum.iter_mut().enumerate() {
+                    for (truth, sum) in by_truth.iter_mut().enumerate() {
+                        *sum += summary.outcomes.get(shape.outcome_at(bin, decision, truth));
+                    }
+                }
+            }
             for (stratum, decision, truth) in triples(STRATA, 2) {
-                let bins = (0..shape.bins()).filter(|bin| shape.stratum_of(*bin) == stratum);
-                let rows = bins.map(|bin| summary.outcomes.get(shape.outcome_at(bin, decision, truth))).sum();
+                let rows = rows.get(stratum).and_then(|rows| rows.get(decision)?.get(truth)).copied();
                 let at = shape.amounts.then(|| shape.amount_at(stratum, decision, truth));
-                cases.push(CostCase { stratum, decision, truth, cell: cell(rows, at) });
+                cases.push(CostCase { stratum, decision, truth, cell: cell(rows.unwrap_or(0), at) });
             }
         }
         OutcomeShape::Multiclass(shape) => {

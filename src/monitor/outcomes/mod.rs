@@ -26,14 +26,17 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use self::follow::{Compared, Followed, LossOfWindow};
+use self::measure::Estimates;
 use super::cases::{Case, LabelCase};
-use super::plan::Prepared;
+use super::plan::{ModelSettings, Prepared};
 use super::{Cell, Commit, PaneWrite};
 use crate::event::{Span, Timestamp};
 use crate::incident;
 use crate::performance::Settings;
 use crate::performance::delay::DelayBuckets;
 use crate::performance::join::{self, Expired, JoinError, Joined, Joiner, Key, Prediction, Waiting};
+use crate::quality::Ticks;
+use crate::quality::mistakes::{self, Judged, Known};
 use crate::summary::outcome::{OutcomeSummary, Predicted, Truth};
 use crate::window::{self, Cut};
 
@@ -66,6 +69,9 @@ pub(super) struct Remembered {
     losses: Vec<LossOfWindow>,
     /// How good estimates were, by version.
     compared: Vec<Compared>,
+    /// The watch over mistakes as labels come in.
+    #[serde(default)]
+    mistakes: mistakes::Watch,
 }
 
 /// What is kept of one model.
@@ -76,11 +82,17 @@ pub(super) struct Outcomes {
     buckets: DelayBuckets,
     settings: Arc<Settings>,
     lateness: Span,
+    /// How the watch over mistakes looks at time; `None` where it does not watch.
+    ticks: Option<Ticks>,
+    versions_max: usize,
     panes: BTreeMap<Timestamp, BTreeMap<Cell, Pane>>,
     codes: BTreeMap<Cell, u32>,
     pub(super) memory: Remembered,
     dropped: Vec<(Timestamp, Cell)>,
     counted: BTreeMap<&'static str, u64>,
+    /// What was estimated of windows that are followed, by end, length, version and segment: made anew after
+    /// a restart.
+    estimates: BTreeMap<(Timestamp, Span, Cell), Estimates>,
 }
 
 /// The counts of a pane.
@@ -117,12 +129,15 @@ impl Outcomes {
     /// Starts with a joiner and what was remembered; a change of the panes' length begins anew.
     pub(super) fn new(
         settings: &Settings,
-        windows: &window::Settings,
+        model: &ModelSettings,
         joiner: Joiner,
         mut memory: Remembered,
         notes: &mut Vec<String>,
     ) -> Self {
+        let windows = &model.windows;
         let cut = cut_of(settings, windows);
+        let ticks =
+            model.early.ticks(&window::Settings { windows: settings.windows.clone(), ..windows.clone() });
         if memory.pane != cut.pane() {
             if memory.pane != Span::ZERO {
                 notes.push(format!(
@@ -140,7 +155,8 @@ impl Outcomes {
             };
         }
         let lengths: Vec<Span> = settings.windows.iter().map(|window| window.length).collect();
-        memory.incident.keep_lengths(&lengths, None);
+        memory.incident.keep_lengths(&lengths, ticks.map(|ticks| ticks.length()));
+        memory.mistakes.retune(ticks);
         let codes = (0..).zip(&memory.cells).map(|(code, cell)| (cell.clone(), code)).collect();
         Self {
             joiner,
@@ -148,11 +164,14 @@ impl Outcomes {
             buckets: DelayBuckets::new(settings.label_delay_max),
             settings: Arc::new(settings.clone()),
             lateness: windows.allowed_lateness,
+            ticks,
+            versions_max: model.versions_max,
             panes: BTreeMap::new(),
             codes,
             memory,
             dropped: Vec::new(),
             counted: BTreeMap::new(),
+            estimates: BTreeMap::new(),
         }
     }
 
@@ -333,6 +352,17 @@ impl Outcomes {
         delay: Span,
     ) {
         let bucket = self.bucket(delay);
+        if let Some((baseline, judged)) = self.judge_case(time, cell, predicted, truth)
+            && let Some(ticks) = &self.ticks
+        {
+            let known = Known {
+                version: cell.version.as_deref(),
+                baseline: &baseline,
+                time: Known::at(time, delay),
+                judged,
+            };
+            self.memory.mistakes.add(ticks, known, self.versions_max);
+        }
         self.change(time, cell, |shape, summary| shape.add(summary, predicted, truth, bucket).is_ok());
     }
 
@@ -342,11 +372,37 @@ impl Outcomes {
         let Some(cell) = cell else { return self.note("other_baseline", 1) };
         let (old, new) = (self.bucket(before.1), self.bucket(now.1));
         let predicted = &prediction.predicted;
+        let was = self.judge_case(prediction.time, &cell, predicted, before.0);
+        let is = self.judge_case(prediction.time, &cell, predicted, now.0);
+        if let (Some((baseline, was)), Some((_, is)), Some(ticks)) = (was, is, &self.ticks) {
+            let known = |judged, delay: Span| Known {
+                version: cell.version.as_deref(),
+                baseline: &baseline,
+                time: Known::at(prediction.time, delay),
+                judged,
+            };
+            let (was, is) = (known(was, before.1), known(is, now.1));
+            self.memory.mistakes.correct(ticks, was, is, self.versions_max);
+        }
         self.change(prediction.time, &cell, |shape, summary| {
             shape.check(predicted, Some(now.0)).is_ok()
                 && shape.take_away(summary, predicted, before.0, old).is_ok()
                 && shape.add(summary, predicted, now.0, new).is_ok()
         });
+    }
+
+    /// Whether a case was a mistake, by the baseline it was counted on.
+    fn judge_case(
+        &self,
+        time: Timestamp,
+        cell: &Cell,
+        predicted: &Predicted,
+        truth: Truth,
+    ) -> Option<(String, Judged)> {
+        let prepared = &self.panes.get(&self.cut.pane_of(time))?.get(cell)?.prepared;
+        let reference = prepared.performance.as_ref()?;
+        let judged = reference.mistakes.as_ref()?.judge(&reference.shape, predicted, truth)?;
+        Some((prepared.id.clone(), judged))
     }
 
     fn bucket(&self, delay: Span) -> u8 {

@@ -9,6 +9,7 @@ use crate::performance::counts::{self, Outcomes, measure_one, shortfall};
 use crate::performance::estimate::{Cbpe, PriorReference, Strata, Stratum};
 use crate::performance::value::{CostMatrix, Costs, UnitCosts, ValueSettings};
 use crate::performance::{Mean, Measured, Settings, Value};
+use crate::quality::mistakes;
 use crate::summary::outcome::{BinaryShape, ErrorSum, OutcomeShape, OutcomeSummary, Sum, Task};
 use crate::verdict::{Calibration, CellEvidence, Evidence, ReferenceWindow, Source};
 use crate::window::{self, WindowSettings};
@@ -47,6 +48,8 @@ pub struct PerformanceReference {
     pub prior: Option<PriorReference>,
     /// Losses by stratum for numbers: of the mean absolute and of the mean squared error.
     pub losses: Option<[Strata; 2]>,
+    /// How often mistakes are expected, for the watch over them.
+    pub mistakes: Option<Arc<mistakes::Reference>>,
     /// What mistakes cost.
     pub value: Option<ValueSettings>,
     /// By window length, what is usual of the headline metric; or why that is not known.
@@ -81,6 +84,14 @@ impl PerformanceReference {
             scores,
             prior,
             losses: losses(&shape, &outcomes.total),
+            mistakes: mistakes::Reference::new(
+                &shape,
+                &outcomes.total,
+                outcomes.panes(),
+                settings.windows.iter().map(|window| window.length).min().unwrap_or_default(),
+                settings.labels_min,
+            )
+            .map(Arc::new),
             value,
             calibrations,
             shape,
