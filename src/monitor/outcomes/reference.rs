@@ -138,15 +138,19 @@ fn of_scores(
     (cbpe, scores, PriorReference::from_table(&table).ok())
 }
 
-/// The middle of each bin; of the open ones at the ends their edge.
+/// The score of each bin, ascending: its middle; of a bin of one value that value; of the open ones at the ends
+/// the last score below their edge and the first above.
 pub(super) fn bin_scores(shape: &BinaryShape) -> Vec<f64> {
     let edges = shape.edges();
     let middle = |pair: &[f64]| match pair {
+        // A bin holds its upper edge. Where it holds nothing else, the middle would be rounded to a neighbour.
+        [low, high] if low.next_up() >= *high => *high,
         [low, high] => f64::midpoint(*low, *high),
         _ => 0.0,
     };
     let inner = edges.windows(2).map(middle);
-    edges.first().copied().into_iter().chain(inner).chain(edges.last().copied()).collect()
+    let above = edges.last().map(|last| last.next_up());
+    edges.first().copied().into_iter().chain(inner).chain(above).collect()
 }
 
 /// Losses by stratum where numbers are predicted.
@@ -225,4 +229,26 @@ fn reference_windows(
         Some(ReferenceWindow { start: id.start(), end: id.end, cells })
     };
     closing.iter().filter_map(evidence).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scores_of_bins_ascend_and_lie_in_their_bins() {
+        // Training scores of 0, 0.3 and 1 have bins of their own, of one value each.
+        let values = [0.0_f64, 0.3, 1.0];
+        let grid: Vec<f64> = values.iter().flat_map(|value| [value.next_down(), *value]).collect();
+        let shape = BinaryShape::new(&grid, 0.5, true, false);
+        let scores = bin_scores(&shape);
+        assert_eq!(scores.len(), shape.bins());
+        assert!(scores.is_sorted_by(|a, b| a < b), "{scores:?}");
+        for (bin, score) in scores.iter().enumerate() {
+            assert_eq!(shape.bin(*score), bin, "{score}");
+        }
+        for value in values {
+            assert_eq!(scores.get(shape.bin(value)), Some(&value));
+        }
+    }
 }
