@@ -290,7 +290,8 @@ fn config(data_dir: &Path) -> Config {
     let text = format!(
         "[service]\ndata_dir = {:?}\n\n[[stream]]\ntopic = \"predictions\"\nmodel = \"fraud\"\n\
          fields = {{ timestamp = \"/t\", timestamp_unit = \"s\" }}\n\n[[model]]\nname = \"fraud\"\n\
-         baseline = \"fraud.baseline\"\n",
+         baseline = \"fraud.baseline\"\n\n[model.performance]\ntask = \"binary\"\n\n\
+         [[model.performance.limits]]\nmetric = \"roc_auc\"\nbelow = 0.93\n",
         data_dir.display().to_string()
     );
     parse_for("driftline.toml", &text, &|_| None, Purpose::Build)

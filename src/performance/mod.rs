@@ -27,7 +27,6 @@ mod interval;
 pub mod join;
 mod mean;
 mod multiclass;
-#[cfg(test)]
 mod random;
 mod ranking;
 mod reading;

@@ -84,6 +84,9 @@ pub fn run(args: &Args, config: &Config, now: Timestamp, out: &mut dyn Write) ->
         since: args.since,
         window: args.window,
         budget: model.verdict.budget,
+        limits: model.performance.as_ref().map(|measured| measured.limits.clone()).unwrap_or_default(),
+        is_measured: model.performance.is_some(),
+        is_priced: model.performance.as_ref().is_some_and(|measured| measured.value.is_some()),
         retrain_channel: model.incident.retrain.as_ref().map(|retrain| retrain.channel.clone()),
         config: config.id.clone(),
     };
