@@ -419,12 +419,16 @@ fn flags_say_the_task_and_show_tells_the_outcomes() {
     let dir = tempfile::tempdir().expect("directory");
     write(&dir, "rows.csv", &credit_csv(500));
     let text = stdout(&driftline(dir.path(), &[&BUILD[..], &["--task", "binary"]].concat()));
-    assert!(text.contains("outcomes binary of 500 training rows: share of class 1 0."), "{text}");
+    assert!(text.contains("outcomes binary of 500 training rows: roc_auc 0."), "{text}");
     let text = stdout(&driftline(dir.path(), &["baseline", "show", "a.baseline"]));
     assert!(text.contains("outcomes binary of 500 training rows"), "{text}");
+    assert!(text.contains("share of class 1 0.") && text.contains("low and high are the 95 %"), "{text}");
     let text = stdout(&driftline(dir.path(), &["baseline", "show", "a.baseline", "--json"]));
     let shown: Value = serde_json::from_str(&text).expect("one object");
     assert_eq!((&shown["outcomes"]["task"], &shown["outcomes"]["labels"]), (&"binary".into(), &500.into()));
+    let headline = &shown["outcomes"]["metrics"][0];
+    assert_eq!((&headline["metric"], &headline["status"]), (&"roc_auc".into(), &"ok".into()));
+    assert!(headline["low"].as_f64() < headline["value"].as_f64(), "{headline}");
     for (flags, why) in [
         (&["--positive", "x"][..], "--positive says how outcomes are read: add --task"),
         (&["--task", "binary", "--classes", "a,b"], "--classes is for multiclass models: this one is binary"),
@@ -483,7 +487,8 @@ fn check_says_what_is_measured_and_warns_of_a_baseline_without_outcomes() {
     let text = run_check(&path, false);
     for expected in [
         "performance        binary; alarms are about roc_auc",
-        "reference binary of 500 training rows: share of class 1",
+        "reference binary of 500 training rows: roc_auc 0.",
+        "7d     not calibrated: the training rows make 0 windows of 7d with 200 labels or more",
         "alarms when roc_auc is below 0.7",
         "in EUR: [0.0, 5.0] [1.0, 0.0] by truth and decision; a retraining costs 900, against 30d ahead",
         "0.167 for each length",
@@ -494,6 +499,7 @@ fn check_says_what_is_measured_and_warns_of_a_baseline_without_outcomes() {
     let value: Value = serde_json::from_str(&run_check(&path, true)).expect("one object");
     let performance = &value["models"][0]["performance"];
     assert_eq!(performance["reference"][0]["outcomes"]["labels"], 500);
+    assert_eq!(performance["reference"][0]["calibrations"][0]["calibrated"], false);
     assert!(performance["windows"][0]["alpha"].is_f64(), "{performance}");
     write(
         &dir,
