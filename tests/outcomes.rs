@@ -517,3 +517,68 @@ fn check_says_what_is_measured_and_warns_of_a_baseline_without_outcomes() {
     let text = run_check(&path, true);
     assert!(text.contains("holds no outcomes of its training rows"), "{text}");
 }
+
+/// The credit configuration with labels on a stream of their own.
+fn two_streams() -> String {
+    let labels = "[[stream]]\ntopic = \"truths\"\n[stream.fields]\ntimestamp = \"/at\"\ntimestamp_unit = \"s\"\n\
+                  id = \"/id\"\nlabel = \"/repaid\"\n[[model]]";
+    let windows = "windows = [\"1d\"]\nlabels_min = 50\nlabel_delay_max = \"6d\"\nlimits";
+    CONFIG
+        .replace("label = \"/repaid\"\n[[model]]", labels)
+        .replace("score = \"/p\"\n", "score = \"/p\"\nfeatures = \"\"\n")
+        .replace("limits", windows)
+}
+
+#[test]
+fn predictions_and_labels_in_files_of_their_own_are_replayed_by_event_time() {
+    let dir = tempfile::tempdir().expect("directory");
+    write(&dir, "rows.csv", &credit_csv(2_000));
+    write(&dir, "driftline.toml", &two_streams());
+    let build = ["baseline", "build", "rows.csv", "-o", "credit.baseline", "--config", "driftline.toml"];
+    stdout(&driftline(dir.path(), &build));
+    let (mut predictions, mut labels) = (String::new(), String::new());
+    // Six days, a case every ten minutes, whose truth is known two days later; the last day has none yet.
+    for (number, loan) in loans(864).iter().enumerate() {
+        let at = 1_768_000_000 / 86_400 * 86_400 + number * 600;
+        let Loan { country, sum, score, granted, repaid, .. } = loan;
+        let _ = writeln!(
+            predictions,
+            r#"{{"at":{at},"id":"{number}","country":"{country}","sum":{sum},"p":{score},"granted":"{granted}"}}"#
+        );
+        if number < 720 {
+            let _ = writeln!(labels, r#"{{"at":{},"id":"{number}","repaid":"{repaid}"}}"#, at + 2 * 86_400);
+        }
+    }
+    write(&dir, "predictions.jsonl", &predictions);
+    write(&dir, "labels.jsonl", &labels);
+    let replay = |files: [&str; 2]| {
+        let command = ["replay", "--config", "driftline.toml", "--json", files[0], files[1]];
+        let text = stdout(&driftline(dir.path(), &command));
+        text.lines().map(|line| serde_json::from_str(line).expect("an object")).collect::<Vec<Value>>()
+    };
+    let lines = replay(["loans=predictions.jsonl", "truths=labels.jsonl"]);
+    let summary = lines.last().expect("a summary");
+    assert_eq!(summary["joined"]["matched"], 720, "{summary}");
+    let revisions: Vec<&Value> =
+        lines.iter().filter(|line| line["type"] == "performance" && line["segment"].is_null()).collect();
+    let first: Vec<&&Value> = revisions.iter().filter(|line| line["revision"] == 1).collect();
+    assert_eq!(first.len(), 6, "{summary}");
+    assert!(first.iter().all(|line| line["reading"]["labels"] == 0), "labels were there too soon");
+    let judged: Vec<(&Value, &Value)> = revisions
+        .iter()
+        .filter(|line| !line["verdict"].is_null())
+        .map(|line| (&line["start"], &line["reading"]["labels"]))
+        .collect();
+    assert_eq!(judged.len(), 5, "{judged:?}");
+    assert!(judged.iter().all(|(_, labels)| labels.as_u64() >= Some(137)), "{judged:?}");
+    let other = replay(["truths=labels.jsonl", "loans=predictions.jsonl"]);
+    assert_eq!(other.last(), lines.last(), "the order of the files changes nothing");
+    let text = stdout(&driftline(
+        dir.path(),
+        &["replay", "--config", "driftline.toml", "loans=predictions.jsonl", "truths=labels.jsonl"],
+    ));
+    assert!(text.contains("joined: 720 matched") && text.contains(" roc_auc 0."), "{text}");
+    let output = driftline(dir.path(), &["replay", "--config", "driftline.toml", "labels.jsonl"]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("say which stream labels.jsonl is of: TOPIC=FILE"), "{text}");
+}

@@ -1,0 +1,129 @@
+//! The files of a replay: which stream each belongs to, and which is read next.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Args;
+use crate::cli::{Failure, chain};
+use crate::config::Config;
+use crate::event::Origin;
+use crate::monitor::Monitor;
+use crate::source::{FileSource, SourceEvent};
+
+/// Records of a batch where windows are looked at between batches: fewer, so that they are looked at often.
+const RECORDS_BY_TIME: usize = 128;
+
+/// The files, each a partition of its stream's topic.
+pub(super) struct Files {
+    files: Vec<OneFile>,
+    is_measured: bool,
+}
+
+struct OneFile {
+    path: PathBuf,
+    stream: usize,
+    origin: Origin,
+    /// Opened when it is first read.
+    source: Option<FileSource>,
+    is_over: bool,
+}
+
+impl Files {
+    /// Finds the stream of each file; none is opened yet.
+    ///
+    /// # Errors
+    /// [`Failure`] when it is not said which stream a file is of.
+    pub(super) fn of(args: &Args, config: &Config) -> Result<Self, Failure> {
+        let file = |(number, event): (usize, &PathBuf)| {
+            let (stream, path) = match named(event, config) {
+                Some((stream, path)) => (stream, path),
+                None => (stream_of(args, event, config)?, event.clone()),
+            };
+            let topic: Arc<str> =
+                config.streams.get(stream).map_or("", |stream| stream.topic.as_str()).into();
+            let origin = Origin { topic, partition: i32::try_from(number).unwrap_or(i32::MAX) };
+            Ok(OneFile { path, stream, origin, source: None, is_over: false })
+        };
+        Ok(Self {
+            files: args.events.iter().enumerate().map(file).collect::<Result<_, Failure>>()?,
+            is_measured: config.models.iter().any(|model| model.performance.is_some()),
+        })
+    }
+
+    /// The partitions they stand for.
+    pub(super) fn origins(&self) -> impl Iterator<Item = &Origin> {
+        self.files.iter().map(|file| &file.origin)
+    }
+
+    /// Whether they are read side by side, by event time, and not one after the other. Then all that came of
+    /// one batch has to be counted before the next is asked for.
+    pub(super) fn is_by_time(&self) -> bool {
+        self.is_measured && self.files.len() > 1
+    }
+
+    /// What the next file says; `None` when all are over.
+    ///
+    /// # Errors
+    /// [`Failure`] when a file cannot be opened.
+    pub(super) fn next(
+        &mut self,
+        monitor: &Monitor,
+        config: &Config,
+    ) -> Result<Option<SourceEvent>, Failure> {
+        let is_by_time = self.is_by_time();
+        let records_max = if self.is_measured { RECORDS_BY_TIME } else { usize::MAX };
+        loop {
+            let mut open = self.files.iter_mut().filter(|file| !file.is_over);
+            // A file that has shown no time is the furthest behind.
+            let next = match is_by_time {
+                true => open.min_by_key(|file| monitor.newest(&file.origin)),
+                false => open.next(),
+            };
+            let Some(file) = next else { return Ok(None) };
+            let mut source = match file.source.take() {
+                Some(source) => source,
+                None => open_file(file, config)?.in_batches_of(records_max),
+            };
+            match source.next() {
+                Some(event) => {
+                    // The end is the last that a file says.
+                    file.is_over = matches!(event, SourceEvent::AtEnd(..));
+                    file.source = Some(source).filter(|_| !file.is_over);
+                    return Ok(Some(event));
+                }
+                None => file.is_over = true,
+            }
+        }
+    }
+}
+
+fn open_file(file: &OneFile, config: &Config) -> Result<FileSource, Failure> {
+    let limits = config.streams.get(file.stream).map(|stream| stream.limits).unwrap_or_default();
+    let source = FileSource::open(&file.path, file.stream, limits.bytes_max);
+    let source = source.map_err(|error| Failure::operator(chain(&error)))?;
+    Ok(source.in_place_of(file.origin.clone()))
+}
+
+/// The stream and the path of `TOPIC=FILE`; `None` for what does not begin with a topic of the configuration.
+fn named(event: &Path, config: &Config) -> Option<(usize, PathBuf)> {
+    let (topic, path) = event.to_str()?.split_once('=')?;
+    let stream = config.streams.iter().position(|stream| stream.topic == topic)?;
+    Some((stream, path.into()))
+}
+
+fn stream_of(args: &Args, event: &Path, config: &Config) -> Result<usize, Failure> {
+    let topics = || config.streams.iter().map(|stream| stream.topic.as_str()).collect::<Vec<_>>().join(", ");
+    match (&args.topic, config.streams.len()) {
+        (None, 1) => Ok(0),
+        (None, _) => Err(Failure::operator(format!(
+            "say which stream {} is of: TOPIC=FILE, or --topic for all files that name none; topics are {}",
+            event.display(),
+            topics()
+        ))),
+        (Some(topic), _) => {
+            config.streams.iter().position(|stream| stream.topic == *topic).ok_or_else(|| {
+                Failure::operator(format!("the configuration has no stream `{topic}`, only {}", topics()))
+            })
+        }
+    }
+}
