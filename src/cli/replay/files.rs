@@ -6,17 +6,18 @@ use std::sync::Arc;
 use super::Args;
 use crate::cli::{Failure, chain};
 use crate::config::Config;
-use crate::event::Origin;
+use crate::event::{Origin, Span, Timestamp};
 use crate::monitor::Monitor;
 use crate::source::{FileSource, SourceEvent};
 
-/// Records of a batch where windows are looked at between batches: fewer, so that they are looked at often.
-const RECORDS_BY_TIME: usize = 128;
+/// Most records of a batch where windows are looked at between batches.
+const RECORDS_MAX: usize = 4_096;
 
 /// The files, each a partition of its stream's topic.
 pub(super) struct Files {
     files: Vec<OneFile>,
-    is_measured: bool,
+    /// The shortest pane of the models whose performance is measured, if there are any.
+    pane: Option<Span>,
 }
 
 struct OneFile {
@@ -25,6 +26,10 @@ struct OneFile {
     origin: Origin,
     /// Opened when it is first read.
     source: Option<FileSource>,
+    /// Records of the next batch, where that matters.
+    records: usize,
+    /// The newest event time before the last batch.
+    shown: Option<Timestamp>,
     is_over: bool,
 }
 
@@ -42,11 +47,12 @@ impl Files {
             let topic: Arc<str> =
                 config.streams.get(stream).map_or("", |stream| stream.topic.as_str()).into();
             let origin = Origin { topic, partition: i32::try_from(number).unwrap_or(i32::MAX) };
-            Ok(OneFile { path, stream, origin, source: None, is_over: false })
+            Ok(OneFile { path, stream, origin, source: None, records: 1, shown: None, is_over: false })
         };
+        let measured = config.models.iter().filter(|model| model.performance.is_some());
         Ok(Self {
             files: args.events.iter().enumerate().map(file).collect::<Result<_, Failure>>()?,
-            is_measured: config.models.iter().any(|model| model.performance.is_some()),
+            pane: measured.map(|model| model.windows.pane()).min(),
         })
     }
 
@@ -58,7 +64,7 @@ impl Files {
     /// Whether they are read side by side, by event time, and not one after the other. Then all that came of
     /// one batch has to be counted before the next is asked for.
     pub(super) fn is_by_time(&self) -> bool {
-        self.is_measured && self.files.len() > 1
+        self.pane.is_some() && self.files.len() > 1
     }
 
     /// What the next file says; `None` when all are over.
@@ -71,7 +77,7 @@ impl Files {
         config: &Config,
     ) -> Result<Option<SourceEvent>, Failure> {
         let is_by_time = self.is_by_time();
-        let records_max = if self.is_measured { RECORDS_BY_TIME } else { usize::MAX };
+        let pane = self.pane;
         loop {
             let mut open = self.files.iter_mut().filter(|file| !file.is_over);
             // A file that has shown no time is the furthest behind.
@@ -81,9 +87,15 @@ impl Files {
             };
             let Some(file) = next else { return Ok(None) };
             let mut source = match file.source.take() {
-                Some(source) => source,
-                None => open_file(file, config)?.in_batches_of(records_max),
+                Some(source) => {
+                    file.pace(pane, monitor.newest(&file.origin));
+                    source
+                }
+                None => open_file(file, config)?,
             };
+            if pane.is_some() {
+                source = source.in_batches_of(file.records);
+            }
             match source.next() {
                 Some(event) => {
                     // The end is the last that a file says.
@@ -94,6 +106,17 @@ impl Files {
                 None => file.is_over = true,
             }
         }
+    }
+}
+
+impl OneFile {
+    /// Sets the size of the next batch so that batches span about half a pane of event time: no file then runs
+    /// ahead of the others by more than a pane, and windows are looked at in each.
+    fn pace(&mut self, pane: Option<Span>, newest: Option<Timestamp>) {
+        let went = newest.zip(self.shown).map_or(Span::ZERO, |(newest, shown)| newest - shown);
+        let is_too_far = pane.is_some_and(|pane| went + went > pane);
+        self.records = if is_too_far { self.records / 2 } else { self.records * 2 }.clamp(1, RECORDS_MAX);
+        self.shown = newest;
     }
 }
 
