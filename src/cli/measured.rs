@@ -68,14 +68,18 @@ fn ranked(baseline: &Baseline, settings: &ModelSettings) -> Vec<Ranked> {
 /// What keeps performance from being measured, as far as the baselines say.
 pub(super) fn warnings(config: &Config, model: &Model, found: &[Found]) -> Vec<String> {
     let Some(settings) = &model.performance else { return Vec::new() };
+    if settings.task == Task::Ranking {
+        return vec![format!(
+            "rankings are not measured while they happen, so nothing comes of [model.performance] of \"{}\": measure \
+             files of them with `driftline evaluate --task ranking`",
+            model.name
+        )];
+    }
     let about = |found: &Found| {
         let file = found.path.display();
         let anew = "build it anew with [model.performance] in the configuration";
         let Some(outcomes) = &found.outcomes else {
-            let why = match settings.task {
-                Task::Ranking => return None,
-                _ => "holds no outcomes of its training rows, so performance has no reference",
-            };
+            let why = "holds no outcomes of its training rows, so performance has no reference";
             return Some(format!("the baseline {file} of \"{}\" {why}: {anew}", model.name));
         };
         if let Some(difference) = difference(settings, outcomes) {

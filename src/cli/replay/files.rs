@@ -111,7 +111,8 @@ impl Files {
 
 impl OneFile {
     /// Sets the size of the next batch so that batches span about half a pane of event time: no file then runs
-    /// ahead of the others by more than a pane, and windows are looked at in each.
+    /// ahead of the others by more than a pane, and windows are looked at in each. Where a file begins is known
+    /// only from its first records, so these are few.
     fn pace(&mut self, pane: Option<Span>, newest: Option<Timestamp>) {
         let went = newest.zip(self.shown).map_or(Span::ZERO, |(newest, shown)| newest - shown);
         let is_too_far = pane.is_some_and(|pane| went + went > pane);
