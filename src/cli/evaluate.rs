@@ -1,7 +1,7 @@
 //! `driftline evaluate`: every metric of a model's predictions, from a file that also holds what came true.
 //!
 //! Its numbers are kept in memory: the metrics are exact. A row with a missing or unreadable cell is left out
-//! and counted. With a reference, [`estimates`] says what to expect of the file without its labels.
+//! and counted. With a reference, `estimates.rs` says what to expect of the file without its labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};

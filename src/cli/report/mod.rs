@@ -5,7 +5,7 @@
 //! what is not known.
 //!
 //! The way: [`rows`] reads the store beside a running service, [`facts`] makes [`facts::Facts`] of the rows
-//! (pure; that is what `--format json` shows), [`words`] says the facts as a [`page::Page`], and `markdown.rs`
+//! (pure; that is what `--format json` shows), `words` says the facts as a [`page::Page`], and `markdown.rs`
 //! and `html.rs` set the page; `chart.rs` draws. Both formats so have the same content.
 //!
 //! Invariant: nothing is shown as known that is not. A number says whether it is realised or estimated, a
