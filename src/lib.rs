@@ -16,6 +16,16 @@
 //!                                                         store ──► serve (API, metrics)
 //! ```
 //!
+//! Where performance is measured, predictions and labels go another way through the same owner and the same
+//! commit:
+//!
+//! ```text
+//!  predictions ──► waiting predictions ──► panes of outcomes ──► windows, measured ──► verdict ──► incident
+//!  labels ───────► (journals, joined by    (by the prediction's  (metrics, estimates,  (ranked, or
+//!                  id, exactly once)       time)                 cost; revised as      a limit)
+//!                                                                labels come)
+//! ```
+//!
 //! A batch of records is decoded and counted by a pool of workers; that part is a pure function,
 //! so it is parallel. The one owner, [`monitor::Monitor`], only adds integers, closes windows when
 //! the watermark passes them, and says what must become durable. The application writes that in
@@ -59,13 +69,28 @@
 //!   alarm to its resolution; a **notification** is one change of an incident for one channel; the
 //!   **outbox** holds notifications until they are delivered or become **dead letters**.
 //!
+//! - **label**: what turned out to be true of a prediction, found by the prediction's **id**. It **waits** with
+//!   its prediction, one for the other, for at most the longest delay. **Outcomes** are the counts of what was
+//!   predicted and what came true, in panes of the prediction's time.
+//! - **coverage**: the share of a window's predictions whose label is there. A window is **waiting** without
+//!   enough of them, **provisional** while they come, **mature** (complete) from a share on. A **cohort** is a
+//!   pane's predictions, from which it is learned how fast labels come; a **revision** is one state of a window
+//!   whose labels are still coming.
+//! - **realised** is computed from labels, **estimated** without them: by **CBPE** (confidence-based performance
+//!   estimation, from what scores meant in training) for classes, by **DLE** (direct loss estimation, from the
+//!   losses of like predictions) for numbers.
+//! - **mix** and **concept**: the parts of a change of the mean loss that come from other cases, and from like
+//!   cases that come out differently. A **diagnosis** says which of them is behind an incident, or that the data
+//!   are broken.
+//! - **loss per day**: what predictions cost more than in training, at the number of them in a day.
+//!
 //! # Modules, in the order data flows
 //!
 //! A module uses those above it in the list and none below it; `tests/layers.rs` holds this.
 //! [`sequential`] stands beside [`drift`]: its detectors look at every event, where a drift test looks at
 //! a window that has closed. [`quality`] is such a watch by default: over missing, wrongly typed and rejected
-//! records, tick by tick, while the window is still open. [`performance`] judges predictions whose truth is
-//! known.
+//! records, tick by tick, while the window is still open. [`performance`] measures predictions whose truth is
+//! known, and estimates those whose truth is not; [`monitor`] joins, cuts and judges them.
 
 #![deny(unsafe_code)]
 #![warn(

@@ -419,12 +419,16 @@ fn flags_say_the_task_and_show_tells_the_outcomes() {
     let dir = tempfile::tempdir().expect("directory");
     write(&dir, "rows.csv", &credit_csv(500));
     let text = stdout(&driftline(dir.path(), &[&BUILD[..], &["--task", "binary"]].concat()));
-    assert!(text.contains("outcomes binary of 500 training rows: share of class 1 0."), "{text}");
+    assert!(text.contains("outcomes binary of 500 training rows: roc_auc 0."), "{text}");
     let text = stdout(&driftline(dir.path(), &["baseline", "show", "a.baseline"]));
     assert!(text.contains("outcomes binary of 500 training rows"), "{text}");
+    assert!(text.contains("share of class 1 0.") && text.contains("low and high are the 95 %"), "{text}");
     let text = stdout(&driftline(dir.path(), &["baseline", "show", "a.baseline", "--json"]));
     let shown: Value = serde_json::from_str(&text).expect("one object");
     assert_eq!((&shown["outcomes"]["task"], &shown["outcomes"]["labels"]), (&"binary".into(), &500.into()));
+    let headline = &shown["outcomes"]["metrics"][0];
+    assert_eq!((&headline["metric"], &headline["status"]), (&"roc_auc".into(), &"ok".into()));
+    assert!(headline["low"].as_f64() < headline["value"].as_f64(), "{headline}");
     for (flags, why) in [
         (&["--positive", "x"][..], "--positive says how outcomes are read: add --task"),
         (&["--task", "binary", "--classes", "a,b"], "--classes is for multiclass models: this one is binary"),
@@ -483,7 +487,8 @@ fn check_says_what_is_measured_and_warns_of_a_baseline_without_outcomes() {
     let text = run_check(&path, false);
     for expected in [
         "performance        binary; alarms are about roc_auc",
-        "reference binary of 500 training rows: share of class 1",
+        "reference binary of 500 training rows: roc_auc 0.",
+        "7d     not calibrated: the training rows make 0 windows of 7d with 200 labels or more",
         "alarms when roc_auc is below 0.7",
         "in EUR: [0.0, 5.0] [1.0, 0.0] by truth and decision; a retraining costs 900, against 30d ahead",
         "0.167 for each length",
@@ -494,6 +499,7 @@ fn check_says_what_is_measured_and_warns_of_a_baseline_without_outcomes() {
     let value: Value = serde_json::from_str(&run_check(&path, true)).expect("one object");
     let performance = &value["models"][0]["performance"];
     assert_eq!(performance["reference"][0]["outcomes"]["labels"], 500);
+    assert_eq!(performance["reference"][0]["calibrations"][0]["calibrated"], false);
     assert!(performance["windows"][0]["alpha"].is_f64(), "{performance}");
     write(
         &dir,
@@ -505,9 +511,86 @@ fn check_says_what_is_measured_and_warns_of_a_baseline_without_outcomes() {
     write(&dir, "driftline.toml", &CONFIG.replace("score = \"/p\"\n", ""));
     let text = run_check(&path, false);
     assert!(text.contains("no stream of \"credit\" maps the score \"score\""), "{text}");
+    let ranking = CONFIG.split_once("limits").expect("limits").0.replace("binary", "ranking");
+    write(&dir, "driftline.toml", &ranking);
+    assert!(run_check(&path, false).contains("rankings are not measured while they happen"));
     write(&dir, "bare.toml", &CONFIG[..CONFIG.find("[model.performance]").expect("there")]);
     stdout(&driftline(dir.path(), &[&build[..6], &["bare.toml"]].concat()));
     write(&dir, "driftline.toml", CONFIG);
     let text = run_check(&path, true);
     assert!(text.contains("holds no outcomes of its training rows"), "{text}");
+}
+
+/// The credit configuration with labels on a stream of their own.
+fn two_streams() -> String {
+    let labels = "[[stream]]\ntopic = \"truths\"\n[stream.fields]\ntimestamp = \"/at\"\ntimestamp_unit = \"s\"\n\
+                  id = \"/id\"\nlabel = \"/repaid\"\n[[model]]";
+    let windows = "windows = [\"1d\"]\nlabels_min = 50\nlabel_delay_max = \"6d\"\nlimits";
+    CONFIG
+        .replace("label = \"/repaid\"\n[[model]]", labels)
+        .replace("score = \"/p\"\n", "score = \"/p\"\nfeatures = \"\"\n")
+        .replace("limits", windows)
+}
+
+#[test]
+fn predictions_and_labels_in_files_of_their_own_are_replayed_by_event_time() {
+    let dir = tempfile::tempdir().expect("directory");
+    write(&dir, "rows.csv", &credit_csv(2_000));
+    write(&dir, "driftline.toml", &two_streams());
+    let build = ["baseline", "build", "rows.csv", "-o", "credit.baseline", "--config", "driftline.toml"];
+    stdout(&driftline(dir.path(), &build));
+    let (mut predictions, mut labels) = (String::new(), String::new());
+    // Six days, a case every ten minutes, whose truth is known two days later; the last day has none yet.
+    for (number, loan) in loans(864).iter().enumerate() {
+        let at = 1_768_000_000 / 86_400 * 86_400 + number * 600;
+        let Loan { country, sum, score, granted, repaid, .. } = loan;
+        let _ = writeln!(
+            predictions,
+            r#"{{"at":{at},"id":"{number}","country":"{country}","sum":{sum},"p":{score},"granted":"{granted}"}}"#
+        );
+        if number < 720 {
+            let _ = writeln!(labels, r#"{{"at":{},"id":"{number}","repaid":"{repaid}"}}"#, at + 2 * 86_400);
+        }
+    }
+    write(&dir, "predictions.jsonl", &predictions);
+    write(&dir, "labels.jsonl", &labels);
+    let replay = |files: [&str; 2]| {
+        let command = ["replay", "--config", "driftline.toml", "--json", files[0], files[1]];
+        let text = stdout(&driftline(dir.path(), &command));
+        text.lines().map(|line| serde_json::from_str(line).expect("an object")).collect::<Vec<Value>>()
+    };
+    let lines = replay(["loans=predictions.jsonl", "truths=labels.jsonl"]);
+    let summary = lines.last().expect("a summary");
+    assert_eq!(summary["joined"]["matched"], 720, "{summary}");
+    let revisions: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["type"] == "performance" && line["key"]["segment"].is_null())
+        .collect();
+    let first: Vec<&&Value> = revisions.iter().filter(|line| line["revision"] == 1).collect();
+    assert_eq!(first.len(), 6, "{summary}");
+    // The first labels are read to learn where their file begins.
+    let labels = first.iter().map(|line| line["reading"]["labels"].as_u64().unwrap_or(u64::MAX));
+    assert!(labels.clone().sum::<u64>() <= 2, "labels were there too soon: {:?}", labels.collect::<Vec<_>>());
+    let judged: Vec<(&Value, &Value)> = revisions
+        .iter()
+        .filter(|line| !line["verdict"].is_null())
+        .map(|line| (&line["key"]["start"], &line["reading"]["labels"]))
+        .collect();
+    assert_eq!(judged.len(), 5, "{judged:?}");
+    assert!(judged.iter().all(|(_, labels)| labels.as_u64() >= Some(137)), "{judged:?}");
+    let other = replay(["truths=labels.jsonl", "loans=predictions.jsonl"]);
+    let told = |lines: &[Value]| {
+        let summary = lines.last().expect("a summary");
+        ["events", "windows", "performance_judged", "performance_alarms"].map(|name| summary[name].clone())
+    };
+    assert_eq!(told(&other), told(&lines), "the order of the files changes no verdict");
+    assert_eq!(other.last().map(|summary| &summary["joined"]["matched"]), Some(&720.into()));
+    let text = stdout(&driftline(
+        dir.path(),
+        &["replay", "--config", "driftline.toml", "loans=predictions.jsonl", "truths=labels.jsonl"],
+    ));
+    assert!(text.contains("joined: 720 matched") && text.contains(" roc_auc 0."), "{text}");
+    let output = driftline(dir.path(), &["replay", "--config", "driftline.toml", "labels.jsonl"]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("say which stream labels.jsonl is of: TOPIC=FILE"), "{text}");
 }

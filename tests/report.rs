@@ -290,7 +290,8 @@ fn config(data_dir: &Path) -> Config {
     let text = format!(
         "[service]\ndata_dir = {:?}\n\n[[stream]]\ntopic = \"predictions\"\nmodel = \"fraud\"\n\
          fields = {{ timestamp = \"/t\", timestamp_unit = \"s\" }}\n\n[[model]]\nname = \"fraud\"\n\
-         baseline = \"fraud.baseline\"\n",
+         baseline = \"fraud.baseline\"\n\n[model.performance]\ntask = \"binary\"\n\n\
+         [[model.performance.limits]]\nmetric = \"roc_auc\"\nbelow = 0.93\n",
         data_dir.display().to_string()
     );
     parse_for("driftline.toml", &text, &|_| None, Purpose::Build)
@@ -453,7 +454,7 @@ fn what_came_after_a_retraining_is_told_without_saying_that_it_came_of_it() {
     assert!(text.contains("Version 8 came into use after it. The incident ended 4d later."), "{text}");
     assert!(text.contains("before and is 0.972 (0.964 to 0.980) since, not clearly different"), "{text}");
     assert!(text.contains("was over at 2026-01-14 00:00"), "{text}");
-    assert!(text.contains("From 2026-01-08 00:00 to 2026-01-11 00:00 it came to 36,000 EUR"), "{text}");
+    assert!(text.contains("From 2026-01-08 00:00 to 2026-01-11 00:00 it came to € 36,000"), "{text}");
 }
 
 #[test]

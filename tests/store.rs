@@ -10,8 +10,8 @@ use driftline::incident::Status;
 use driftline::monitor::{Commit, Restored};
 use driftline::notify::Outbox;
 use driftline::store::{
-    DeadLetterFilter, FILE_NAME, IncidentFilter, Options, OutboxFilter, PerformanceFilter, PerformanceRow,
-    SegmentFilter, StatusFilter, Store, StoreError, WindowFilter, WindowName,
+    DeadLetterFilter, FILE_NAME, IncidentFilter, Options, OutboxFilter, PerformanceRow, SegmentFilter,
+    StatusFilter, Store, StoreError, WindowFilter, WindowName,
 };
 use rusqlite::Connection;
 use sample::{
@@ -577,8 +577,8 @@ fn counters_go_on_over_restarts_and_are_bounded() {
 
 // === performance ===
 
-fn performance_of(model: &str) -> PerformanceFilter {
-    PerformanceFilter { model: model.to_owned(), limit: 100, ..PerformanceFilter::default() }
+fn performance_of(model: &str) -> WindowFilter {
+    WindowFilter { model: model.to_owned(), limit: 100, ..WindowFilter::default() }
 }
 
 fn named(rows: &[PerformanceRow]) -> Vec<(i64, Option<&str>, u32)> {
@@ -647,7 +647,7 @@ fn performance_comes_in_pages_and_by_what_it_is() {
     for hour in 3..=20 {
         store.apply(&performance_commit(hour, 1, u64::from(hour % 2 == 0)), at(0)).expect("applies");
     }
-    let mut filter = PerformanceFilter { segment: SegmentFilter::Whole, limit: 7, ..performance_of("fraud") };
+    let mut filter = WindowFilter { segment: SegmentFilter::Whole, limit: 7, ..performance_of("fraud") };
     let mut hours = Vec::new();
     loop {
         let page = store.performance(&filter).expect("read");
@@ -658,14 +658,14 @@ fn performance_comes_in_pages_and_by_what_it_is() {
         }
     }
     assert_eq!(hours, (1..=20).rev().collect::<Vec<_>>());
-    let count = |filter: PerformanceFilter| store.performance(&filter).expect("read").rows.len();
+    let count = |filter: WindowFilter| store.performance(&filter).expect("read").rows.len();
     let of = || performance_of("fraud");
-    assert_eq!(count(PerformanceFilter { segment: SegmentFilter::One("eu".to_owned()), ..of() }), 1);
-    assert_eq!(count(PerformanceFilter { alarm: Some(true), ..of() }), 11);
-    assert_eq!(count(PerformanceFilter { alarm: Some(false), ..of() }), 0, "the others are not judged");
-    assert_eq!(count(PerformanceFilter { version: Some("8".to_owned()), ..of() }), 0);
-    assert_eq!(count(PerformanceFilter { length: Some(Span::from_secs(60)), ..of() }), 0);
-    let between = PerformanceFilter { after: Some(at(3 * HOUR)), before: Some(at(6 * HOUR)), ..of() };
+    assert_eq!(count(WindowFilter { segment: SegmentFilter::One("eu".to_owned()), ..of() }), 1);
+    assert_eq!(count(WindowFilter { alarm: Some(true), ..of() }), 11);
+    assert_eq!(count(WindowFilter { alarm: Some(false), ..of() }), 0, "the others are not judged");
+    assert_eq!(count(WindowFilter { version: Some("8".to_owned()), ..of() }), 0);
+    assert_eq!(count(WindowFilter { length: Some(Span::from_secs(60)), ..of() }), 0);
+    let between = WindowFilter { after: Some(at(3 * HOUR)), before: Some(at(6 * HOUR)), ..of() };
     assert_eq!(count(between), 2);
     assert_eq!(count(performance_of("churn")), 0);
     let newest = store.newest_performance("fraud").expect("read");
@@ -689,7 +689,7 @@ fn performance_is_kept_for_the_history_after_it_was_known() {
     }
     // Labels of the first window come a day after it: what they say is news of that day.
     store.apply(&performance_commit(190, 2, 400), at(200 * HOUR)).expect("applies");
-    let page = store.performance(&PerformanceFilter { limit: 500, ..performance_of("fraud") }).expect("page");
+    let page = store.performance(&WindowFilter { limit: 500, ..performance_of("fraud") }).expect("page");
     assert_eq!(named(&page.rows), [(190, None, 2)]);
     let alone = Commit { windows: vec![window("fraud", None, 300, false)], ..Commit::default() };
     store.apply(&alone, at(0)).expect("applies");

@@ -119,23 +119,24 @@ pub(super) fn calibration(tables: &[Table]) -> Vec<String> {
             continue;
         }
         said.push(key);
-        let length = table.length.to_string();
-        lines.push(match (&table.standing, &table.reason) {
-            (Some(standing), None) => format!(
-                "{length:<6} calibrated: {} reference windows, worth {:.0}; an alarm is above the {}",
-                standing.blocks,
-                standing.effective,
-                if standing.k == 1 {
-                    "largest".to_owned()
-                } else {
-                    format!("largest but {}", standing.k - 1)
-                }
-            ),
-            (_, Some(reason)) => format!("{length:<6} not calibrated: {reason}"),
-            (None, None) => format!("{length:<6} not calibrated"),
-        });
+        lines.push(ranked_among(table.length, table.standing.as_ref(), table.reason.as_deref()));
     }
     lines
+}
+
+/// What windows of a length are ranked among, or the reason why that does not carry the budget.
+pub(super) fn ranked_among(length: Span, standing: Option<&Standing>, reason: Option<&str>) -> String {
+    let length = length.to_string();
+    match (standing, reason) {
+        (Some(standing), None) => format!(
+            "{length:<6} calibrated: {} reference windows, worth {:.0}; an alarm is above the {}",
+            standing.blocks,
+            standing.effective,
+            if standing.k <= 1 { "largest".to_owned() } else { format!("largest but {}", standing.k - 1) }
+        ),
+        (_, Some(reason)) => format!("{length:<6} not calibrated: {reason}"),
+        (None, None) => format!("{length:<6} not calibrated"),
+    }
 }
 
 fn traffic(baseline: &Baseline, length: Span) -> (Vec<Traffic>, bool) {

@@ -14,7 +14,7 @@ use crate::baseline::Baseline;
 use crate::config::{self, Config, ConfigErrors, Model};
 use crate::event::Span;
 use crate::event::decode::{FeatureMapping, Field, Mapping, TimestampUnit};
-use crate::monitor::{ModelSettings, Plan};
+use crate::monitor::{ModelPlan, ModelSettings, Plan};
 use crate::notify::ChannelSettings;
 use crate::source::{KafkaSettings, OffsetReset, Stream};
 use crate::verdict::alpha_per_window;
@@ -157,7 +157,7 @@ fn extend_performance(
     model: &Model,
     settings: &ModelSettings,
 ) -> Vec<String> {
-    let found = measured::find(model, &baselines_found(config, model));
+    let found = measured::find(model, settings, &baselines_found(config, model));
     measured::extend(described, settings, &found);
     measured::warnings(config, model, &found)
 }
@@ -181,8 +181,10 @@ fn summary(path: &Path, config: &Config, plan: &Plan) -> String {
     for warning in &config.warnings {
         page.line(format_args!("warning: {warning}"));
     }
-    let measured = |model: &Model| measured::find(model, &baselines_found(config, model));
-    let outcomes: Vec<Vec<measured::Found>> = config.models.iter().map(measured).collect();
+    let measured = |(model, plan): (&Model, &ModelPlan)| {
+        measured::find(model, &plan.settings, &baselines_found(config, model))
+    };
+    let outcomes: Vec<Vec<measured::Found>> = config.models.iter().zip(plan.models()).map(measured).collect();
     for (model, found) in config.models.iter().zip(&outcomes) {
         for warning in measured::warnings(config, model, found) {
             page.line(format_args!("warning: {warning}"));

@@ -1,7 +1,7 @@
 //! `driftline evaluate`: every metric of a model's predictions, from a file that also holds what came true.
 //!
 //! Its numbers are kept in memory: the metrics are exact. A row with a missing or unreadable cell is left out
-//! and counted. With a reference, [`estimates`] says what to expect of the file without its labels.
+//! and counted. With a reference, `estimates.rs` says what to expect of the file without its labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -198,7 +198,9 @@ fn check_flags(args: &Args) -> Result<(), Failure> {
         _ => {}
     }
     if binary && args.reference.is_some() && args.score.is_none() {
-        return Err(Failure::operator("--reference needs --score: decisions alone do not tell what to expect"));
+        return Err(Failure::operator(
+            "--reference needs --score: decisions alone do not tell what to expect",
+        ));
     }
     if args.reference.is_none() && !args.features.is_empty() {
         return Err(Failure::operator("--features has no use without --reference"));
@@ -550,13 +552,12 @@ fn as_json(task: Task, read: &Read, metrics: &[Measured], estimates: Option<&Est
 }
 
 fn left_out_as_json(read: &Read) -> Vec<Json> {
-    let one = |((column, reason), rows): (&(String, &str), &u64)| {
-        json!({ "column": column, "reason": reason, "rows": rows })
-    };
+    let one = |((column, reason), rows): (&(String, &str), &u64)| json!({ "column": column, "reason": reason, "rows": rows });
     read.left_out.iter().map(one).collect()
 }
 
-fn metric_as_json(measured: &Measured) -> Json {
+/// A metric as programs read it, wherever it is shown.
+pub(super) fn metric_as_json(measured: &Measured) -> Json {
     match &measured.outcome {
         Ok(value) => json!({
             "metric": measured.metric,
@@ -590,17 +591,21 @@ fn write_text(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     if !metrics.is_empty() {
-        let head = ["metric", "value", "low", "high", "n", "remark"];
-        let mut table = vec![head.map(str::to_owned).to_vec()];
-        table.extend(metrics.iter().map(metric_as_row));
-        out.write_all(aligned(&table, &[false, true, true, true, true]).as_bytes())?;
-        writeln!(out, "low and high are the 95 % interval")?;
+        out.write_all(metrics_table(metrics).as_bytes())?;
     }
     for ((column, reason), rows) in &read.left_out {
         let all = read.rows;
         writeln!(out, "note: {rows} of {all} rows are left out: `{}` is {reason}", plain(column))?;
     }
     estimates.map_or(Ok(()), |estimates| estimates.write_text(!metrics.is_empty(), out))
+}
+
+/// Metrics with their intervals, a line each.
+pub(super) fn metrics_table(metrics: &[Measured]) -> String {
+    let head = ["metric", "value", "low", "high", "n", "remark"];
+    let mut table = vec![head.map(str::to_owned).to_vec()];
+    table.extend(metrics.iter().map(metric_as_row));
+    aligned(&table, &[false, true, true, true, true]) + "low and high are the 95 % interval\n"
 }
 
 fn metric_as_row(measured: &Measured) -> Vec<String> {

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::reference;
 use super::text::plain;
+use super::{blind_spots, reference};
 use crate::baseline::{Baseline, Outcomes};
 use crate::config::{Config, Model};
 use crate::event::Span;
-use crate::monitor::ModelSettings;
+use crate::monitor::{ModelSettings, PerformanceReference, shortage};
 use crate::performance::{Bound, Settings};
 use crate::source::Stream;
 use crate::summary::outcome::Task;
-use crate::verdict::alpha_per_window;
+use crate::verdict::{Standing, alpha_per_block, alpha_per_window};
 
 /// Baselines of a model that are opened; further ones are left out.
 const BASELINES_MAX: usize = 10;
@@ -23,30 +23,63 @@ const BASELINES_MAX: usize = 10;
 pub(super) struct Found {
     path: PathBuf,
     outcomes: Option<Outcomes>,
+    ranked: Vec<Ranked>,
+}
+
+/// What windows of a length are ranked among.
+struct Ranked {
+    length: Span,
+    /// The reference windows, if there are any.
+    standing: Option<Standing>,
+    /// Why they do not carry the budget; `None` if they do.
+    reason: Option<String>,
 }
 
 /// The outcomes of a model's baselines, if its performance is measured. A file that cannot be read is told of
 /// elsewhere.
-pub(super) fn find(model: &Model, baselines: &[PathBuf]) -> Vec<Found> {
+pub(super) fn find(model: &Model, settings: &ModelSettings, baselines: &[PathBuf]) -> Vec<Found> {
     let wanted = baselines.iter().take(if model.performance.is_some() { BASELINES_MAX } else { 0 });
     let read = |path: &PathBuf| {
-        let outcomes = Baseline::read(path).ok()?.without_panes().outcomes;
-        Some(Found { path: path.clone(), outcomes })
+        let baseline = Baseline::read(path).ok()?;
+        let ranked = ranked(&baseline, settings);
+        Some(Found { path: path.clone(), outcomes: baseline.without_panes().outcomes, ranked })
     };
     wanted.filter_map(read).collect()
+}
+
+fn ranked(baseline: &Baseline, settings: &ModelSettings) -> Vec<Ranked> {
+    let performance = settings.performance.as_ref();
+    let reference = performance
+        .and_then(|performance| PerformanceReference::new(baseline, performance, &settings.windows));
+    let calibrations = reference.map(|reference| reference.calibrations).unwrap_or_default();
+    let ranked = calibrations.into_iter().map(|(length, found)| {
+        let alpha = alpha_per_block(settings.verdict.budget, length, settings.budget_parts());
+        match found.map(|calibration| calibration.standing(alpha)) {
+            Ok(standing) => {
+                let reason = (!standing.calibrated).then(|| shortage(&standing, alpha));
+                Ranked { length, standing: Some(standing), reason }
+            }
+            Err(why) => Ranked { length, standing: None, reason: Some(why) },
+        }
+    });
+    ranked.collect()
 }
 
 /// What keeps performance from being measured, as far as the baselines say.
 pub(super) fn warnings(config: &Config, model: &Model, found: &[Found]) -> Vec<String> {
     let Some(settings) = &model.performance else { return Vec::new() };
+    if settings.task == Task::Ranking {
+        return vec![format!(
+            "rankings are not measured while they happen, so nothing comes of [model.performance] of \"{}\": measure \
+             files of them with `driftline evaluate --task ranking`",
+            model.name
+        )];
+    }
     let about = |found: &Found| {
         let file = found.path.display();
         let anew = "build it anew with [model.performance] in the configuration";
         let Some(outcomes) = &found.outcomes else {
-            let why = match settings.task {
-                Task::Ranking => return None,
-                _ => "holds no outcomes of its training rows, so performance has no reference",
-            };
+            let why = "holds no outcomes of its training rows, so performance has no reference";
             return Some(format!("the baseline {file} of \"{}\" {why}: {anew}", model.name));
         };
         if let Some(difference) = difference(settings, outcomes) {
@@ -107,8 +140,12 @@ pub(super) fn entries(settings: &ModelSettings, found: &[Found]) -> Vec<(&'stati
     let Some(performance) = &settings.performance else { return Vec::new() };
     let mut entries = vec![("performance", headline(performance))];
     for found in found {
-        let said = found.outcomes.as_ref().map_or_else(|| "none".to_owned(), reference::line);
+        let line = |outcomes| reference::line(outcomes, Some(&performance.metric));
+        let said = found.outcomes.as_ref().map_or_else(|| "none".to_owned(), line);
         entries.push(("", format!("reference {said}")));
+        for Ranked { length, standing, reason } in &found.ranked {
+            entries.push(("", blind_spots::ranked_among(*length, standing.as_ref(), reason.as_deref())));
+        }
     }
     for window in &performance.windows {
         let alpha = alpha_per_window(settings.verdict.budget, window.slide, settings.budget_parts());
@@ -169,7 +206,19 @@ pub(super) fn extend(described: &mut Value, settings: &ModelSettings, found: &[F
         |window| json!({ "length": window.length, "slide": window.slide, "alpha": alpha(window.slide) }),
     );
     let references = found.iter().map(|found| {
-        json!({ "baseline": found.path, "outcomes": found.outcomes.as_ref().map(reference::as_json) })
+        let calibrations = found.ranked.iter().map(|Ranked { length, standing, reason }| {
+            json!({
+                "length": length,
+                "calibrated": standing.is_some() && reason.is_none(),
+                "standing": standing,
+                "reason": reason,
+            })
+        });
+        json!({
+            "baseline": found.path,
+            "outcomes": found.outcomes.as_ref().map(reference::as_json),
+            "calibrations": calibrations.collect::<Vec<_>>(),
+        })
     });
     if let Some(members) = described.get_mut("performance").and_then(Value::as_object_mut) {
         members.insert("windows".to_owned(), windows.collect());

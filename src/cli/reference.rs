@@ -1,41 +1,53 @@
 //! What a baseline says of how the model did on its training rows, for `baseline show` and `check`.
 
-use std::fmt;
-
 use serde_json::{Value, json};
 
+use super::evaluate::{metric_as_json, metrics_table};
 use super::text::{number, plain};
 use crate::baseline::Outcomes;
-use crate::summary::outcome::{ErrorSum, OutcomeShape, OutcomeSummary, Sum};
+use crate::performance::Measured;
+use crate::performance::counts::{self, headline_of, measure, measure_one};
+use crate::summary::outcome::{OutcomeShape, OutcomeSummary};
 
-/// A figure of the training rows.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Figure {
-    /// What it is.
-    pub(super) name: String,
-    /// Its value.
-    pub(super) value: f64,
+/// One line: how many rows, the headline metric with its interval, and how common the classes are. The headline
+/// is `metric`, or else the usual one of the task.
+pub(super) fn line(outcomes: &Outcomes, metric: Option<&str>) -> String {
+    let metric = metric.unwrap_or_else(|| headline_of(&outcomes.shape));
+    let measured = measure_one(&counts::Outcomes::of(&outcomes.shape, &outcomes.total), metric);
+    let shares = shares(&outcomes.shape, &outcomes.total);
+    let shares =
+        shares.iter().map(|(name, share)| format!("share of class {} {}", plain(name), number(*share)));
+    let said: Vec<String> = measured.as_ref().map(valued).into_iter().chain(shares).collect();
+    format!("{} of {} training rows: {}", outcomes.shape.task(), outcomes.total.labels, said.join(", "))
 }
 
-impl fmt::Display for Figure {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}", plain(&self.name), number(self.value))
+/// A metric with its interval, or why it has no value.
+fn valued(measured: &Measured) -> String {
+    let name = &measured.metric;
+    match &measured.outcome {
+        Ok(value) => {
+            let interval = value.interval.map_or_else(
+                || "no interval".to_owned(),
+                |interval| format!("{} to {}", number(interval.low), number(interval.high)),
+            );
+            format!("{name} {} ({interval})", number(value.value))
+        }
+        Err(why) => format!("{name} cannot be computed, {why}"),
     }
 }
 
-/// The figures of some outcomes: the shares of the classes, or the mean absolute error.
-pub(super) fn figures(shape: &OutcomeShape, summary: &OutcomeSummary) -> Vec<Figure> {
-    if summary.labels == 0 {
-        return Vec::new();
-    }
-    let labels = summary.labels as f64;
-    let share = |name: String, count: u64| Figure { name, value: count as f64 / labels };
+/// Every metric of the training rows as a table for people.
+pub(super) fn table(outcomes: &Outcomes) -> String {
+    metrics_table(&measure(&counts::Outcomes::of(&outcomes.shape, &outcomes.total)))
+}
+
+/// The share of each class among the labels; of two classes that of class 1, of numbers and orders none.
+fn shares(shape: &OutcomeShape, summary: &OutcomeSummary) -> Vec<(String, f64)> {
+    let share = |count: u64| count as f64 / summary.labels.max(1) as f64;
     match shape {
         OutcomeShape::Binary(shape) => {
-            let cells = (0..shape.bins()).flat_map(|bin| [(bin, 0), (bin, 1)]);
-            let positive = cells.map(|(bin, decision)| shape.outcome_at(bin, decision, 1));
-            let positive = positive.map(|place| summary.outcomes.get(place)).sum();
-            vec![share("share of class 1".to_owned(), positive)]
+            let (positives, _) = counts::class_counts(shape, summary);
+            vec![("1".to_owned(), share(positives.iter().sum()))]
         }
         OutcomeShape::Multiclass(shape) => {
             let classes = shape.classes.iter().enumerate();
@@ -43,33 +55,23 @@ pub(super) fn figures(shape: &OutcomeShape, summary: &OutcomeSummary) -> Vec<Fig
                 let cells = (0..shape.classes.len()).map(|decision| shape.confusion_at(truth, decision));
                 cells.map(|place| summary.outcomes.get(place)).sum()
             };
-            classes.map(|(truth, name)| share(format!("share of class {name}"), count(truth))).collect()
+            classes.map(|(truth, name)| (name.to_string(), share(count(truth)))).collect()
         }
-        OutcomeShape::Regression(regression) => {
-            let sums = (0..shape.strata())
-                .filter_map(|stratum| summary.sums.get(regression.sum_at(stratum, ErrorSum::Absolute)));
-            let absolute: i128 = sums.sum();
-            let value = Sum::decode(absolute) * regression.scale / labels;
-            vec![Figure { name: "mae".to_owned(), value }]
-        }
-        OutcomeShape::Ranking => Vec::new(),
+        OutcomeShape::Regression(_) | OutcomeShape::Ranking => Vec::new(),
     }
 }
 
-/// One line: how many rows, and the figures.
-pub(super) fn line(outcomes: &Outcomes) -> String {
-    let figures = figures(&outcomes.shape, &outcomes.total);
-    let figures: Vec<String> = figures.iter().map(ToString::to_string).collect();
-    let said = if figures.is_empty() { "nothing to measure".to_owned() } else { figures.join(", ") };
-    format!("{} of {} training rows: {said}", outcomes.shape.task(), outcomes.total.labels)
-}
-
-/// The same for programs, with the segments.
+/// The same for programs, with every metric, and with the segments.
 pub(super) fn as_json(outcomes: &Outcomes) -> Value {
     let described = |summary: &OutcomeSummary| {
-        let figures = figures(&outcomes.shape, summary);
-        let figures = figures.iter().map(|figure| json!({ "name": figure.name, "value": figure.value }));
-        json!({ "labels": summary.labels, "figures": figures.collect::<Vec<_>>() })
+        let metrics = measure(&counts::Outcomes::of(&outcomes.shape, summary));
+        let shares = shares(&outcomes.shape, summary);
+        let shares = shares.into_iter().map(|(class, share)| json!({ "class": class, "share": share }));
+        json!({
+            "labels": summary.labels,
+            "metrics": metrics.iter().map(metric_as_json).collect::<Vec<_>>(),
+            "class_shares": shares.collect::<Vec<_>>(),
+        })
     };
     let mut value = described(&outcomes.total);
     let segments = outcomes.segments.iter().map(|(name, summary)| {

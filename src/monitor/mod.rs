@@ -419,6 +419,20 @@ impl Monitor {
         })
     }
 
+    /// Whether labels have come to windows of outcomes since they were looked at, and time has passed. A live
+    /// run looks at each commit; a replay, which has no clock, asks this.
+    pub fn is_look_due(&self, now: Timestamp) -> bool {
+        self.plan.models().iter().zip(&self.models).any(|(plan, model)| {
+            let Some(outcomes) = &model.outcomes else { return false };
+            self.watermark_of(plan, model, now).is_some_and(|watermark| outcomes.is_due(watermark, plan))
+        })
+    }
+
+    /// The newest event time that a partition has shown.
+    pub fn newest(&self, origin: &Origin) -> Option<Timestamp> {
+        self.clocks.get(origin).and_then(|clock| clock.newest)
+    }
+
     /// The watermark of each model.
     pub fn watermarks(&self) -> impl Iterator<Item = (&str, Option<Timestamp>)> {
         self.plan

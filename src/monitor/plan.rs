@@ -303,7 +303,7 @@ impl ModelPlan {
     /// The classes that labels on a stream of their own name; `None` where truths are numbers.
     ///
     /// # Errors
-    /// [`NoClasses`] when the configuration does not say them and no baseline is loaded that does.
+    /// When the configuration does not say them and no baseline is loaded that does.
     pub fn label_classes(&self) -> Result<Option<&ClassNames>, NoClasses> {
         let task = self.settings.performance.as_ref().map(|settings| settings.task);
         if !matches!(task, Some(Task::Binary | Task::Multiclass)) {

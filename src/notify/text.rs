@@ -9,6 +9,7 @@
 
 use crate::drift::EffectUnit;
 use crate::event::Timestamp;
+use crate::performance::value::with_thousands;
 
 /// Makes one line of it: control characters, line separators and characters that change the direction
 /// of writing become spaces, and none stay at the ends.
@@ -49,15 +50,7 @@ pub(super) fn clip_name(name: &str, max: usize) -> String {
 
 /// A whole number with its thousands apart: `12,345`.
 pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    with_thousands(&number.to_string())
 }
 
 /// A p-value as it is read: `p = 0.012`, `p = 3.1e-9`, `p < 1e-300`.

@@ -35,8 +35,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Interval;
 use super::split::{Part, Split};
+use super::{Better, Interval};
 
 /// Share of a column's values that are unseen or beyond the training range from which a fault is likelier than
 /// a new population.
@@ -137,16 +137,6 @@ pub struct Alarm {
     pub reference_share: Option<f64>,
     /// The same now.
     pub share: Option<f64>,
-}
-
-/// Whether more or less of a metric is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Better {
-    /// As for an area under a curve.
-    Higher,
-    /// As for an error.
-    Lower,
 }
 
 /// The headline metric now against the reference.
@@ -276,6 +266,13 @@ enum Standing {
     Open,
 }
 
+/// How far from 0 what lies in an interval is.
+fn from_zero(interval: Interval) -> Interval {
+    let (low, high) = (interval.low.abs(), interval.high.abs());
+    let holds_zero = interval.low <= 0.0 && interval.high >= 0.0;
+    Interval { low: if holds_zero { 0.0 } else { low.min(high) }, high: low.max(high) }
+}
+
 impl MetricChange {
     fn standing(&self) -> Standing {
         let Some(Interval { low, high }) = self.interval else { return Standing::Open };
@@ -284,6 +281,10 @@ impl MetricChange {
         let (least, most) = match self.better {
             Better::Higher => (self.reference - high, self.reference - low),
             Better::Lower => (low - self.reference, high - self.reference),
+            Better::Zero => {
+                let Interval { low, high } = from_zero(Interval { low, high });
+                (low - self.reference.abs(), high - self.reference.abs())
+            }
         };
         match (least > 0.0, most <= tolerance) {
             // Both hold of a change that is certain and too small to matter.
@@ -298,6 +299,7 @@ impl MetricChange {
         match (self.better, self.interval) {
             (Better::Higher, Some(own)) => own.high < interval.low,
             (Better::Lower, Some(own)) => own.low > interval.high,
+            (Better::Zero, Some(own)) => from_zero(own).low > from_zero(interval).high,
             (_, None) => false,
         }
     }

@@ -1,14 +1,23 @@
 //! How well a model predicts: metrics with 95 % intervals, exactly from rows that hold both what was
-//! predicted and what came true, or from counts of them, with a bound of what counting lost.
+//! predicted and what came true, or from counts of them, with a bound of what counting lost; and what follows
+//! from them: what the decay costs, and what is behind it.
 //!
-//! Place in the flow: `driftline evaluate` reads a file into [`Rows`] and shows what [`evaluate`] gives.
-//! Beside them stands what is made of counts and sums that merge: [`delay`] corrects numbers for labels that
-//! have not come, [`value`] says what decay costs, [`split`] whether the data or the world changed, and
-//! [`diagnosis`] what is behind an incident.
-//! Pure. Rows are taken to be independent of one another, except for ranking, where queries are.
-//! Place in the flow: `driftline evaluate` reads a file into [`Rows`] and shows what [`evaluate`] gives; a
-//! window's panes are added up to [`counts::Outcomes`], which [`counts::measure`] reduces to the same
-//! [`Rows`]. Pure. Rows are taken to be independent of one another, except for ranking, where queries are.
+//! Place in the flow: `driftline evaluate` reads a file into [`Rows`] and shows what [`evaluate`] gives. In the
+//! service, [`join`] brings predictions and labels together, a window's panes are added up to
+//! [`counts::Outcomes`], and [`counts::measure`] reduces these to the same [`Rows`]. Pure. Rows are taken to be
+//! independent of one another, except for ranking, where queries are.
+//!
+//! The files, in the order of that way:
+//!
+//! - `settings.rs`: what the operator says; [`join`]: a label meets its prediction, exactly once;
+//! - `binary.rs` (with `confusion.rs`), `multiclass.rs`, `regression.rs`, `ranking.rs`: the metrics of a task,
+//!   from rows; [`counts`]: the same from counts, by weight (`weighed.rs`) where labels are still coming;
+//!   `interval.rs` and `mean.rs`: how far a value or a mean may be off;
+//! - [`delay`]: what labels that are there say of those that are late;
+//! - [`estimate`]: how the model does without labels, and what that assumes;
+//! - [`split`], [`value`], [`diagnosis`]: whether the data or the world changed, what it costs, and what it is;
+//! - `reading.rs`: all that is known of a window at one moment, as it is stored and shown;
+//! - `random.rs`: seeded numbers for resampling.
 //!
 //! Invariant: a metric gives finite numbers or says why it cannot ([`NotComputable`]); never NaN, never a
 //! panic, whatever the rows. The same rows give the same numbers, to the last bit.
@@ -27,7 +36,6 @@ mod interval;
 pub mod join;
 mod mean;
 mod multiclass;
-#[cfg(test)]
 mod random;
 mod ranking;
 mod reading;

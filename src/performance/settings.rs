@@ -10,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::counts::headline;
 use super::{Compute, METRICS};
 use crate::baseline::OutcomeOptions;
 use crate::event::Span;
@@ -128,7 +129,7 @@ impl Settings {
             classes: Vec::new(),
             threshold: 0.5,
             score: None,
-            metric: default_metric(task).to_owned(),
+            metric: headline(task).to_owned(),
             windows: default_windows(),
             label_delay_max: Span::from_secs(60 * DAY),
             labels_min: 200,
@@ -150,16 +151,6 @@ impl Settings {
 /// The names of class 1 if none are given: what JSON's `1` and `true` are named.
 fn default_positive() -> Vec<String> {
     ["1", "true"].map(str::to_owned).to_vec()
-}
-
-/// The metric that alarms are about if none is named.
-fn default_metric(task: Task) -> &'static str {
-    match task {
-        Task::Binary => "roc_auc",
-        Task::Multiclass => "f1_macro",
-        Task::Regression => "mae",
-        Task::Ranking => "ndcg@10",
-    }
 }
 
 /// A day, and a week that slides by a day: labels are fewer than events.
@@ -216,7 +207,7 @@ mod tests {
     #[test]
     fn every_default_is_a_metric_of_its_task() {
         for task in Task::ALL {
-            assert_eq!(metric_of(task, default_metric(task)).as_deref(), Ok(default_metric(task)));
+            assert_eq!(metric_of(task, headline(task)).as_deref(), Ok(headline(task)));
         }
     }
 

@@ -626,7 +626,7 @@ mod tests {
             sum(|w, _, _, l_now| w * l_now),
             sum(|_, l, w_now, _| w_now * l),
         ];
-        let mut random = Random(7);
+        let mut random = Random::new(7);
         let mut held = [0; 4];
         for _ in 0..RUNS {
             let (reference, now) = (draw(&mut random, &BEFORE, 5_000), draw(&mut random, now, 2_000));

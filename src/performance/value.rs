@@ -476,17 +476,30 @@ pub fn retrain_case(
     })
 }
 
+/// What stands before an amount below 0.
+const MINUS: &str = "−";
+
 /// Signs of currencies that people know by them.
 const SIGNS: [(&str, &str); 6] =
     [("EUR", "€"), ("USD", "$"), ("GBP", "£"), ("JPY", "¥"), ("INR", "₹"), ("KRW", "₩")];
 
-/// An amount of money for people: `€ 12,300`, `-€ 12,300`, `€ 4.20`, `CHF 0.0031`. Whole from 100 on, with two
-/// decimals from 0.1 on, below that with two digits that count.
+/// An amount of money for people: `€ 12,300`, `−€ 12,300`, `€ 4.20`, `CHF 0.0031`; the number is as
+/// [`amount`] writes it. The currency is shown as it is given.
 pub fn money(value: f64, currency: &str) -> String {
     let known = SIGNS.iter().find(|(code, _)| code.eq_ignore_ascii_case(currency));
     let sign = known.map_or(currency, |(_, sign)| sign);
+    let text = amount(value);
+    match text.strip_prefix(MINUS) {
+        Some(size) => format!("{MINUS}{sign} {size}"),
+        None => format!("{sign} {text}"),
+    }
+}
+
+/// An amount of what is counted or paid, its currency being said elsewhere: whole from 100 on, with two decimals
+/// from 0.1 on, below that with two digits that count.
+pub fn amount(value: f64) -> String {
     if !value.is_finite() {
-        return format!("{sign} ?");
+        return "?".to_owned();
     }
     let size = value.abs();
     let decimals = match size {
@@ -500,12 +513,12 @@ pub fn money(value: f64, currency: &str) -> String {
         size => with_thousands(&format!("{size:.decimals$}")),
     };
     let is_zero = text.chars().all(|c| matches!(c, '0' | '.'));
-    let minus = if value < 0.0 && !is_zero { "-" } else { "" };
-    format!("{minus}{sign} {text}")
+    let minus = if value < 0.0 && !is_zero { MINUS } else { "" };
+    format!("{minus}{text}")
 }
 
-/// Commas between the thousands of the whole part of a decimal number.
-fn with_thousands(number: &str) -> String {
+/// Commas between the thousands of the whole part of a decimal number that has no sign.
+pub fn with_thousands(number: &str) -> String {
     let (whole, rest) = number.split_at(number.find('.').unwrap_or(number.len()));
     let mut text = String::with_capacity(number.len() + whole.len() / 3);
     for (place, digit) in whole.chars().enumerate() {
@@ -696,7 +709,7 @@ mod tests {
         const RUNS: u32 = 800;
         let difference = true_cost(&NOW) - true_cost(&REFERENCE);
         let (mut by_count, mut by_amount, mut surely_below) = (0, 0, 0);
-        let mut random = Random(1);
+        let mut random = Random::new(1);
         for _ in 0..RUNS {
             let cells = [draw(&mut random, &NOW, 3_000), draw(&mut random, &REFERENCE, 6_000)];
             let holds = |mean: &dyn Fn(&[CellAmounts; 4]) -> Mean, truth: f64| {
@@ -724,7 +737,7 @@ mod tests {
     fn the_interval_of_an_accumulated_loss_holds_the_truth() {
         const RUNS: u32 = 600;
         let truth = 8.0 * 500.0 * (true_cost(&NOW) - true_cost(&REFERENCE));
-        let mut random = Random(2);
+        let mut random = Random::new(2);
         let mut held = 0;
         for _ in 0..RUNS {
             let mut mean = |chances: &Chances, rows: u64| {
@@ -746,7 +759,7 @@ mod tests {
     fn money_is_written_as_people_write_it() {
         for (value, currency, text) in [
             (12_300.4, "EUR", "€ 12,300"),
-            (-12_300.0, "EUR", "-€ 12,300"),
+            (-12_300.0, "EUR", "−€ 12,300"),
             (1_234_567.0, "usd", "$ 1,234,567"),
             (99.999, "GBP", "£ 100"),
             (4.2, "CHF", "CHF 4.20"),

@@ -11,8 +11,8 @@ use super::{Answer, ApiError, ApiState, Asked, ENDPOINTS, WindowsOf};
 use crate::event::Span;
 use crate::monitor::JoinView;
 use crate::store::{
-    Cursor, DeadLetterFilter, IncidentFilter, ModelActivity, OutboxFilter, Page, PerformanceFilter,
-    PerformanceRow, SegmentFilter, StatusFilter, WindowFilter, WindowName,
+    Cursor, DeadLetterFilter, IncidentFilter, ModelActivity, OutboxFilter, Page, PerformanceRow,
+    SegmentFilter, StatusFilter, WindowFilter, WindowName,
 };
 use crate::verdict::Budget;
 use crate::verdict::blind_spots::BlindSpot;
@@ -195,8 +195,8 @@ fn no_such_window(name: &WindowName, what: &str) -> ApiError {
     ApiError::not_found(format!("model `{model}` has no {what} of {length} from {start}"))
 }
 
-pub(super) fn windows(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
-    let filter = WindowFilter {
+fn window_filter(state: &ApiState, asked: &Asked) -> Result<WindowFilter, ApiError> {
+    Ok(WindowFilter {
         model: known_model(state, asked)?.name,
         version: asked.text("version"),
         segment: segments(asked),
@@ -206,8 +206,11 @@ pub(super) fn windows(state: &ApiState, asked: &Asked) -> Result<Answer, ApiErro
         before: asked.time("before")?,
         cursor: asked.parsed("cursor")?,
         limit: asked.limit()?,
-    };
-    page("windows", state.store.windows(&filter)?)
+    })
+}
+
+pub(super) fn windows(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
+    page("windows", state.store.windows(&window_filter(state, asked)?)?)
 }
 
 pub(super) fn window(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
@@ -258,17 +261,7 @@ fn with_short_verdict(mut row: PerformanceRow) -> Result<PerformanceRow, ApiErro
 }
 
 pub(super) fn performance(state: &ApiState, asked: &Asked) -> Result<Answer, ApiError> {
-    let filter = PerformanceFilter {
-        model: known_model(state, asked)?.name,
-        version: asked.text("version"),
-        segment: segments(asked),
-        length: asked.parsed("length")?,
-        alarm: asked.choice("alarm", &[("true", true), ("false", false)])?,
-        after: asked.time("after")?,
-        before: asked.time("before")?,
-        cursor: asked.parsed("cursor")?,
-        limit: asked.limit()?,
-    };
+    let filter = window_filter(state, asked)?;
     let page = state.store.performance(&filter)?;
     Answer::json(&PerformanceAnswer {
         performance: page.rows.into_iter().map(with_short_verdict).collect::<Result<_, _>>()?,

@@ -27,6 +27,7 @@ pub struct FileSource {
     stream: usize,
     origin: Origin,
     line_bytes_max: usize,
+    records_max: usize,
     /// Number of the next line.
     next: i64,
     stage: Stage,
@@ -72,9 +73,16 @@ impl FileSource {
         Self { origin, ..self }
     }
 
+    /// Gives batches of at most so many records, at least one: the way for a reader that looks between them.
+    #[must_use]
+    pub fn in_batches_of(self, records: usize) -> Self {
+        Self { records_max: records.clamp(1, BATCH_RECORDS_MAX), ..self }
+    }
+
     fn new(reader: Box<dyn BufRead + Send>, name: &str, stream: usize, line_bytes_max: usize) -> Self {
         let origin = Origin { topic: Arc::from(name), partition: 0 };
-        Self { reader, stream, origin, line_bytes_max, next: 0, stage: Stage::Start }
+        let records_max = BATCH_RECORDS_MAX;
+        Self { reader, stream, origin, line_bytes_max, records_max, next: 0, stage: Stage::Start }
     }
 
     /// Reads lines until a batch is full or the file ends.
@@ -82,7 +90,7 @@ impl FileSource {
         let mut batch = RawBatch::new(self.stream, self.origin.clone());
         let arrival = wall_clock();
         let mut line = Vec::new();
-        while batch.len() < BATCH_RECORDS_MAX && batch.bytes.len() < BATCH_BYTES_MAX {
+        while batch.len() < self.records_max && batch.bytes.len() < BATCH_BYTES_MAX {
             line.clear();
             if !read_line(&mut self.reader, &mut line, self.line_bytes_max.saturating_add(1))? {
                 break;

@@ -25,7 +25,7 @@ mod schema;
 mod waiting;
 
 pub use outbox::{ChannelStats, OutboxFilter, OutboxRow};
-pub use performance::{JoinedCount, NewestPerformance, PerformanceFilter, PerformanceRow, VerdictSummary};
+pub use performance::{JoinedCount, NewestPerformance, PerformanceRow, VerdictSummary};
 pub use query::{
     Counter, Cursor, DeadLetterFilter, DeadLetterRow, IncidentDetail, IncidentFilter, IncidentRow,
     ModelActivity, PAGE_MAX, Page, SegmentFilter, StatusFilter, TransitionRow, VersionActivity, WindowFilter,

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use super::apply::step_for;
 use super::query::{Conditions, finish_page, limit_of};
-use super::{Cursor, Fault, PAGE_MAX, Page, SegmentFilter, Store, StoreError, WindowName, count, integer};
+use super::{Cursor, Fault, PAGE_MAX, Page, Store, StoreError, WindowFilter, WindowName, count, integer};
 use crate::event::{Span, Timestamp};
 use crate::incident::Incident;
 use crate::monitor::{PerformanceWindow, WindowKey};
@@ -26,29 +26,6 @@ const DOCUMENT_BYTES_MAX: u64 = 16 << 20;
 
 /// What is read of a row, in this order.
 const COLUMNS: &str = "end, id, model, version, segment, start, length, revision, latest, document";
-
-/// Which performance windows are asked for.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct PerformanceFilter {
-    /// Of this model.
-    pub model: String,
-    /// Of this version only.
-    pub version: Option<String>,
-    /// Of this segment only.
-    pub segment: SegmentFilter,
-    /// Of this length only.
-    pub length: Option<Span>,
-    /// Only those that alarmed, or only those that were judged and did not.
-    pub alarm: Option<bool>,
-    /// Ending after this.
-    pub after: Option<Timestamp>,
-    /// Ending before this.
-    pub before: Option<Timestamp>,
-    /// Where the last page ended.
-    pub cursor: Option<Cursor>,
-    /// Rows wanted.
-    pub limit: usize,
-}
 
 /// What was known of a window's performance, as it was written.
 #[derive(Debug, Clone, Serialize)]
@@ -270,25 +247,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Read`].
-    pub fn performance(&self, filter: &PerformanceFilter) -> Result<Page<PerformanceRow>, StoreError> {
+    pub fn performance(&self, filter: &WindowFilter) -> Result<Page<PerformanceRow>, StoreError> {
         let mut conditions = Conditions::default();
-        conditions.equals("model", Some(filter.model.clone()));
+        conditions.windows(filter);
         conditions.add("latest = 1", []);
-        conditions.equals("version", filter.version.clone());
-        match &filter.segment {
-            SegmentFilter::Any => {}
-            SegmentFilter::Whole => conditions.add("segment IS NULL", []),
-            SegmentFilter::One(segment) => conditions.equals("segment", Some(segment.clone())),
-        }
-        conditions.equals("length", filter.length.map(Span::as_micros));
-        conditions.equals("alarm", filter.alarm.map(i64::from));
-        if let Some(after) = filter.after {
-            conditions.add("end > ?", [Value::from(after.as_micros())]);
-        }
-        if let Some(before) = filter.before {
-            conditions.add("end < ?", [Value::from(before.as_micros())]);
-        }
-        conditions.after_cursor("end", "id", filter.cursor);
         let limit = limit_of(filter.limit);
         self.read(|connection| {
             let sql = format!(

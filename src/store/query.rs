@@ -53,7 +53,7 @@ impl FromStr for Cursor {
     }
 }
 
-/// Which windows are asked for.
+/// Which windows are asked for, of data or of performance.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WindowFilter {
     /// Of this model.
@@ -64,7 +64,7 @@ pub struct WindowFilter {
     pub segment: SegmentFilter,
     /// Of this length only.
     pub length: Option<Span>,
-    /// Only those that alarmed, or only those that did not.
+    /// Only those that alarmed, or only those that were judged and did not.
     pub alarm: Option<bool>,
     /// Ending after this.
     pub after: Option<Timestamp>,
@@ -220,22 +220,7 @@ impl Store {
     /// [`StoreError::Read`].
     pub fn windows(&self, filter: &WindowFilter) -> Result<Page<Box<RawValue>>, StoreError> {
         let mut conditions = Conditions::default();
-        conditions.equals("model", Some(filter.model.clone()));
-        conditions.equals("version", filter.version.clone());
-        match &filter.segment {
-            SegmentFilter::Any => {}
-            SegmentFilter::Whole => conditions.add("segment IS NULL", []),
-            SegmentFilter::One(segment) => conditions.equals("segment", Some(segment.clone())),
-        }
-        conditions.equals("length", filter.length.map(Span::as_micros));
-        conditions.equals("alarm", filter.alarm.map(i64::from));
-        if let Some(after) = filter.after {
-            conditions.add("end > ?", [Value::from(after.as_micros())]);
-        }
-        if let Some(before) = filter.before {
-            conditions.add("end < ?", [Value::from(before.as_micros())]);
-        }
-        conditions.after_cursor("end", "id", filter.cursor);
+        conditions.windows(filter);
         self.read(|connection| {
             briefs(connection, "end, id, brief FROM windows", "end DESC, id DESC", conditions, filter.limit)
         })
@@ -433,6 +418,26 @@ pub(super) struct Conditions {
 }
 
 impl Conditions {
+    /// What a filter of windows asks for; both tables of windows have these columns.
+    pub(super) fn windows(&mut self, filter: &WindowFilter) {
+        self.equals("model", Some(filter.model.clone()));
+        self.equals("version", filter.version.clone());
+        match &filter.segment {
+            SegmentFilter::Any => {}
+            SegmentFilter::Whole => self.add("segment IS NULL", []),
+            SegmentFilter::One(segment) => self.equals("segment", Some(segment.clone())),
+        }
+        self.equals("length", filter.length.map(Span::as_micros));
+        self.equals("alarm", filter.alarm.map(i64::from));
+        if let Some(after) = filter.after {
+            self.add("end > ?", [Value::from(after.as_micros())]);
+        }
+        if let Some(before) = filter.before {
+            self.add("end < ?", [Value::from(before.as_micros())]);
+        }
+        self.after_cursor("end", "id", filter.cursor);
+    }
+
     pub(super) fn add<const N: usize>(&mut self, term: &str, values: [Value; N]) {
         self.terms.push(term.to_owned());
         self.values.extend(values);

@@ -329,7 +329,7 @@ fn report(baseline: &Baseline, path: &Path, out: &mut dyn Write) -> io::Result<(
         writeln!(out, "  segments {}, with {rows} rows", baseline.segments.len())?;
     }
     if let Some(outcomes) = &baseline.outcomes {
-        writeln!(out, "  outcomes {}", reference::line(outcomes))?;
+        writeln!(out, "  outcomes {}", reference::line(outcomes, None))?;
     }
     baseline.notes.iter().try_for_each(|note| writeln!(out, "  note: {note}"))
 }

@@ -324,7 +324,7 @@ fn write_text(baseline: &Baseline, windows: &[Windows], out: &mut dyn Write) -> 
     writeln!(out, "model    {}, version {}", said(&baseline.model), said(&baseline.version))?;
     writeln!(out, "rows     {}", baseline.rows)?;
     if let Some(outcomes) = &baseline.outcomes {
-        writeln!(out, "outcomes {}", reference::line(outcomes))?;
+        writeln!(out, "outcomes {}", reference::line(outcomes, None))?;
     }
     baseline.notes.iter().try_for_each(|note| writeln!(out, "note     {note}"))?;
     writeln!(out)?;
@@ -333,6 +333,9 @@ fn write_text(baseline: &Baseline, windows: &[Windows], out: &mut dyn Write) -> 
     rows.extend(baseline.columns.iter().map(column_as_row));
     out.write_all(aligned(&rows, &[false, false, false, true, true, true]).as_bytes())?;
     writeln!(out)?;
+    if let Some(outcomes) = &baseline.outcomes {
+        writeln!(out, "{}", reference::table(outcomes))?;
+    }
     write_segments(baseline, out)?;
     let Some(reference) = &baseline.reference else { return Ok(()) };
     writeln!(out)?;

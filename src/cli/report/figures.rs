@@ -3,6 +3,7 @@
 use crate::cli::text;
 use crate::drift::EffectUnit;
 use crate::event::{Span, Timestamp};
+use crate::performance::value::{self, amount, with_thousands};
 use crate::performance::{Maturity, Ranged};
 
 /// Longest shown form of a name that comes from outside.
@@ -55,32 +56,12 @@ pub(super) fn of(number: u64, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{} {one}s", count(number)) }
 }
 
-/// An amount of money for people: `1,234 EUR`, `4.20 EUR`, `0.0031 EUR`, `1.23e18 EUR`.
-pub(super) fn money(value: f64, currency: &str) -> String {
-    format!("{} {}", amount(value), name(currency))
+/// An amount of money for people.
+pub(super) fn money(amount: f64, currency: &str) -> String {
+    value::money(amount, &name(currency))
 }
 
-/// An amount of what is counted or paid: whole from 100 on, with two decimals from 0.1 on, below that with two
-/// digits that count.
-pub(super) fn amount(value: f64) -> String {
-    if !value.is_finite() {
-        return "?".to_owned();
-    }
-    let size = value.abs();
-    let decimals = match size {
-        size if !(1e-9..99.995).contains(&size) => 0,
-        size if size >= 0.1 => 2,
-        // Between -9 and -2, so one more than the place of the first digit that counts.
-        size => (1.0 - size.log10().floor()) as usize,
-    };
-    let text =
-        if size >= 1e15 { format!("{size:.2e}") } else { with_thousands(&format!("{size:.decimals$}")) };
-    let is_zero = text.chars().all(|c| matches!(c, '0' | '.'));
-    let minus = if value < 0.0 && !is_zero { "−" } else { "" };
-    format!("{minus}{text}")
-}
-
-/// An amount with its interval: `1,234 EUR (1,100 to 1,368)`.
+/// An amount with its interval: `€ 1,234 (1,100 to 1,368)`.
 pub(super) fn money_ranged(range: Ranged, currency: &str) -> String {
     format!("{} ({})", money(range.value, currency), interval(range, amount))
 }
@@ -88,19 +69,6 @@ pub(super) fn money_ranged(range: Ranged, currency: &str) -> String {
 /// An amount with its interval, of a currency that is named elsewhere.
 pub(super) fn amount_ranged(range: Ranged) -> String {
     format!("{} ({})", amount(range.value), interval(range, amount))
-}
-
-/// Commas between the thousands of the whole part of a decimal number.
-fn with_thousands(number: &str) -> String {
-    let (whole, rest) = number.split_at(number.find('.').unwrap_or(number.len()));
-    let mut text = String::with_capacity(number.len() + whole.len() / 3);
-    for (place, digit) in whole.chars().enumerate() {
-        if place > 0 && (whole.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text + rest
 }
 
 /// A metric's value: three decimals for what lies near 0..=1, four digits that count for the rest.
@@ -195,11 +163,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn money_is_readable_from_the_smallest_to_the_largest() {
-        let shown = [0.0, 1_234_567.4, -512.3, 4.2, 0.00314, 1e18, f64::NAN].map(|value| money(value, "EUR"));
-        let expected =
-            ["0 EUR", "1,234,567 EUR", "−512 EUR", "4.20 EUR", "0.0031 EUR", "1.00e18 EUR", "? EUR"];
-        assert_eq!(shown, expected);
+    fn an_amount_has_its_currency_once_whatever_that_is_called() {
+        let range = Ranged { value: -1_234.0, low: Some(-1_368.0), high: None };
+        assert_eq!(money_ranged(range, "EUR"), "−€ 1,234 (at least −1,368)");
+        assert_eq!(money(4.2, "a\nb"), "a b 4.20");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! what is not known.
 //!
 //! The way: [`rows`] reads the store beside a running service, [`facts`] makes [`facts::Facts`] of the rows
-//! (pure; that is what `--format json` shows), [`words`] says the facts as a [`page::Page`], and `markdown.rs`
+//! (pure; that is what `--format json` shows), `words` says the facts as a [`page::Page`], and `markdown.rs`
 //! and `html.rs` set the page; `chart.rs` draws. Both formats so have the same content.
 //!
 //! Invariant: nothing is shown as known that is not. A number says whether it is realised or estimated, a
@@ -84,6 +84,9 @@ pub fn run(args: &Args, config: &Config, now: Timestamp, out: &mut dyn Write) ->
         since: args.since,
         window: args.window,
         budget: model.verdict.budget,
+        limits: model.performance.as_ref().map(|measured| measured.limits.clone()).unwrap_or_default(),
+        is_measured: model.performance.is_some(),
+        is_priced: model.performance.as_ref().is_some_and(|measured| measured.value.is_some()),
         retrain_channel: model.incident.retrain.as_ref().map(|retrain| retrain.channel.clone()),
         config: config.id.clone(),
     };

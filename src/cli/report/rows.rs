@@ -12,7 +12,7 @@ use crate::drift::EffectUnit;
 use crate::event::{Role, Span, Timestamp};
 use crate::incident::Incident;
 use crate::monitor::PerformanceWindow;
-use crate::store::{OutboxRow, PAGE_MAX, PerformanceFilter, SegmentFilter, Store, StoreError, WindowFilter};
+use crate::store::{OutboxRow, PAGE_MAX, SegmentFilter, Store, StoreError, WindowFilter};
 
 /// Most windows that are read: the newest. Half an hour's windows of 30 days are 1,440.
 const WINDOWS_MAX: usize = 10_000;
@@ -93,8 +93,7 @@ impl Rows {
     /// # Errors
     /// [`Failure`] when the store cannot be read.
     pub fn read(store: &Store, model: &str, since: Span) -> Result<Self, Failure> {
-        let newest_only =
-            PerformanceFilter { model: model.to_owned(), limit: 1, ..PerformanceFilter::default() };
+        let newest_only = WindowFilter { model: model.to_owned(), limit: 1, ..WindowFilter::default() };
         let newest_performance = store.performance(&newest_only).map_err(unreadable)?;
         let newest_performance = newest_performance.rows.first().map(|row| row.window_end);
         let newest_window = store.model_activity(model).map_err(unreadable)?.newest_window_end;
@@ -140,12 +139,8 @@ fn performance(
     model: &str,
     from: Option<Timestamp>,
 ) -> Result<(Vec<PerformanceWindow>, bool), Failure> {
-    let mut filter = PerformanceFilter {
-        model: model.to_owned(),
-        after: from,
-        limit: PAGE_MAX,
-        ..PerformanceFilter::default()
-    };
+    let mut filter =
+        WindowFilter { model: model.to_owned(), after: from, limit: PAGE_MAX, ..WindowFilter::default() };
     let mut found = Vec::new();
     while found.len() < WINDOWS_MAX {
         let page = store.performance(&filter).map_err(unreadable)?;

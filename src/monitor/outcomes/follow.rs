@@ -138,8 +138,7 @@ impl Outcomes {
         commit: &mut Commit,
     ) -> Result<(), JoinError> {
         self.pass_mistakes(self.cut.complete_up_to(watermark), around, commit);
-        let offset = around.plan.settings.windows.offset;
-        let up_to = self.cut.complete_up_to(watermark).floor_to(around.plan.cut.pane(), offset);
+        let up_to = self.tick(watermark, around.plan);
         if self.memory.ticked.is_some_and(|ticked| up_to <= ticked) {
             return Ok(());
         }
@@ -193,6 +192,17 @@ impl Outcomes {
         };
         let Remembered { mistakes, incident, .. } = &mut self.memory;
         sudden::pass_mistakes(mistakes, incident, around.ledger, up_to, &with, commit);
+    }
+
+    /// The last tick that a watermark has passed.
+    fn tick(&self, watermark: Timestamp, plan: &ModelPlan) -> Timestamp {
+        self.cut.complete_up_to(watermark).floor_to(plan.cut.pane(), plan.settings.windows.offset)
+    }
+
+    /// Whether a tick has passed since windows were looked at, and counts changed.
+    pub(in crate::monitor) fn is_due(&self, watermark: Timestamp, plan: &ModelPlan) -> bool {
+        let up_to = self.tick(watermark, plan);
+        !self.memory.changed.is_empty() && self.memory.ticked.is_none_or(|ticked| up_to > ticked)
     }
 
     fn begin_to_follow(&mut self, up_to: Timestamp) {

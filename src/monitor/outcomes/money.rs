@@ -5,11 +5,11 @@ use super::follow::{Compared, LossOfWindow, Merged};
 use super::measure::{MeasuredWindow, Measuring, ranged};
 use crate::event::Timestamp;
 use crate::monitor::Cell;
-use crate::performance::diagnosis::{Alarm, Better as Way, Findings, MetricChange, PriorShift};
+use crate::performance::diagnosis::{Alarm, Findings, MetricChange, PriorShift};
 use crate::performance::value::{
     Basis, Loss, WindowCost, accumulated_loss, loss_per_day, retrain_case, rows_per_day,
 };
-use crate::performance::{Better, Interval, Mean, Measured, MoneyReading, Ranged, better_of};
+use crate::performance::{Interval, Mean, Measured, MoneyReading, Ranged, better_of};
 
 /// Windows whose loss is remembered, for what a change has cost since it began.
 const LOSSES_MAX: usize = 400;
@@ -168,7 +168,7 @@ impl MeasuredWindow {
     }
 }
 
-/// The headline metric against the training data; of one that is best at 0 its distance from there.
+/// The headline metric against the training data.
 pub(super) fn change_of(
     settings: &crate::performance::Settings,
     value: f64,
@@ -176,41 +176,13 @@ pub(super) fn change_of(
     reference: f64,
     is_reliable: bool,
 ) -> MetricChange {
-    let metric = settings.metric.clone();
-    match better_of(settings.task, &settings.metric) {
-        Better::Higher => MetricChange {
-            metric,
-            better: Way::Higher,
-            value,
-            interval,
-            reference,
-            tolerance: None,
-            is_reliable,
-        },
-        Better::Lower => MetricChange {
-            metric,
-            better: Way::Lower,
-            value,
-            interval,
-            reference,
-            tolerance: None,
-            is_reliable,
-        },
-        Better::Zero => {
-            let apart = |interval: Interval| {
-                let (low, high) = (interval.low.abs(), interval.high.abs());
-                let holds_zero = interval.low <= 0.0 && interval.high >= 0.0;
-                Interval { low: if holds_zero { 0.0 } else { low.min(high) }, high: low.max(high) }
-            };
-            MetricChange {
-                metric,
-                better: Way::Lower,
-                value: value.abs(),
-                interval: interval.map(apart),
-                reference: reference.abs(),
-                tolerance: None,
-                is_reliable,
-            }
-        }
+    MetricChange {
+        metric: settings.metric.clone(),
+        better: better_of(settings.task, &settings.metric),
+        value,
+        interval,
+        reference,
+        tolerance: None,
+        is_reliable,
     }
 }

@@ -155,7 +155,7 @@ fn a_rate_with_outcome_specific_delays_is_corrected() {
     // Naive rates of .123 and .017 at an age of ten days where the truth is .05.
     for (delays, naive) in [([36.94, 10.0], 0.123), ([10.0, 42.95], 0.017)] {
         let nature = Nature { delays, ..PLAIN };
-        let mut random = Random(11);
+        let mut random = Random::new(11);
         let learnt = Delays::fit(&history(&mut random, &[nature], 40_000), &year());
         assert_eq!(learnt.summary().method, Method::Outcome);
         let young = draw(&mut random, &[nature], 10, 400_000);
@@ -173,7 +173,7 @@ fn a_rate_with_outcome_specific_delays_is_corrected() {
 #[test]
 fn labels_of_one_outcome_alone_give_no_rate() {
     let nature = Nature { delays: [400.0, 2.0], rate: 0.3, ..PLAIN };
-    let mut random = Random(3);
+    let mut random = Random::new(3);
     let learnt = Delays::fit(&history(&mut random, &[nature], 5_000), &year());
     assert_eq!(learnt.summary().method, Method::Outcome);
     assert_eq!(learnt.weight(days(1), 0, Some(1)), None);
@@ -185,7 +185,7 @@ fn labels_of_one_outcome_alone_give_no_rate() {
 
 #[test]
 fn few_effective_labels_are_not_for_show() {
-    let mut random = Random(5);
+    let mut random = Random::new(5);
     let learnt = Delays::fit(&history(&mut random, &[PLAIN], 2_000), &year());
     let mean = |random: &mut Random, rows| {
         let young = draw(random, &[PLAIN], 20, rows);
@@ -223,7 +223,7 @@ fn coverage(natures: &[Nature], rows: u64, want: Method) -> [u32; 3] {
     let calm = [Nature { rate: 0.04, ..PLAIN }];
     let mut held = [0; 3];
     let mut chosen = 0;
-    let mut random = Random(1);
+    let mut random = Random::new(1);
     for _ in 0..RUNS {
         let learnt = Delays::fit(&history(&mut random, natures, 1_500), &year());
         chosen += u32::from(learnt.summary().method == want);

@@ -21,7 +21,7 @@
 use super::super::interval::{self, Estimate, Interval};
 use super::super::{Measured, MetricValue, NotComputable, Task, better_of};
 use super::isotonic::{Isotonic, Point};
-use super::random::Random;
+use crate::performance::random::Random;
 
 /// Rows of each class that a reference needs.
 pub const CLASS_ROWS_MIN: u64 = 10;

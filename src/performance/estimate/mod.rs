@@ -14,7 +14,6 @@ mod cost;
 mod dle;
 mod isotonic;
 mod prior;
-mod random;
 
 pub use cbpe::{CLASS_ROWS_MIN, Cbpe, Cell, EXPECTATIONS, Expectation};
 pub use cost::CostCell;

@@ -10,7 +10,7 @@
 //! predictors", arXiv:1802.03916; Saerens, Latinne and Decaestecker 2002, doi:10.1162/089976602753284446.
 
 use super::super::{Interval, NotComputable};
-use super::random::Random;
+use crate::performance::random::Random;
 
 /// Classes at most.
 pub const PRIOR_CLASSES_MAX: usize = 100;

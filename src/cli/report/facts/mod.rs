@@ -18,7 +18,7 @@ mod done;
 mod performance;
 
 pub use done::{IncidentFact, RetrainCall, Since};
-pub use performance::{Comparison, Money, Performance, Point, SegmentFact, better_when_higher};
+pub use performance::{Comparison, Money, Performance, Point, SegmentFact};
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ use serde::Serialize;
 use super::rows::{ColumnRow, Rows, WindowRow};
 use crate::drift::EffectUnit;
 use crate::event::{Role, Span, Timestamp};
-use crate::performance::{Diagnosis, DiagnosisKind, Maturity, PriorReading, SplitReading};
+use crate::performance::{Diagnosis, DiagnosisKind, Limit, Maturity, PriorReading, SplitReading};
 use crate::verdict::Budget;
 
 /// Version of the document.
@@ -47,6 +47,12 @@ pub struct Settings {
     pub window: Option<Span>,
     /// False alarms allowed.
     pub budget: Budget,
+    /// The operator's limits for metrics.
+    pub limits: Vec<Limit>,
+    /// Whether the configuration measures performance.
+    pub is_measured: bool,
+    /// Whether it says what mistakes cost.
+    pub is_priced: bool,
     /// The channel that is asked to retrain, if there is one.
     pub retrain_channel: Option<String>,
     /// Id of the configuration, in hex.
@@ -398,23 +404,33 @@ fn since(
     counted.or(opening).unwrap_or(incident.opened_at)
 }
 
+/// Why nothing is known of performance, and what would mend it.
+fn no_performance(settings: &Settings) -> String {
+    let why = if settings.is_measured {
+        "no window is recorded yet. That takes a baseline built with [model.performance] in the configuration, \
+         predictions whose [[stream]] maps fields.id, and a whole window of them"
+    } else {
+        "no performance is recorded. Write [model.performance] with `task`, give the predictions' [[stream]] \
+         fields.id, add a [[stream]] with fields.id and fields.label, and build the baseline anew"
+    };
+    format!("How well the model predicts: {why}. Until then this report knows the data only.")
+}
+
 /// What the store cannot tell, as sentences.
 fn not_known(facts: &Facts, settings: &Settings) -> Vec<String> {
     let mut lines = Vec::new();
     match &facts.performance {
-        None => lines.push(
-            "How well the model predicts: no performance is recorded. Give the model a task and a stream of \
-             labels in the configuration; until then this report knows the data only."
-                .to_owned(),
-        ),
+        None => lines.push(no_performance(settings)),
         Some(performance) => lines.extend(performance.not_known()),
     }
     if facts.performance.is_some() && facts.money.is_none() {
-        lines.push(
-            "What a wrong prediction costs: no value is configured. Say what outcomes cost in [model.value], \
-             and this report shows the loss per day and whether retraining pays."
-                .to_owned(),
-        );
+        let why = if settings.is_priced {
+            "no window of this period has a loss yet, realised or estimated."
+        } else {
+            "no value is configured. Write [model.value] with `currency` and `costs` (`over` and `under` for \
+             regression), and with `retrain_cost` if it is to be said whether retraining pays."
+        };
+        lines.push(format!("What a wrong prediction costs: {why}"));
     }
     if facts.change.as_ref().is_some_and(|change| change.is_open && change.diagnosis.is_none()) {
         lines.push("Whether the data or the world changed: the incident carries no diagnosis.".to_owned());

@@ -7,9 +7,11 @@ use serde::Serialize;
 use super::{FactsError, Settings};
 use crate::cli::report::rows::Rows;
 use crate::event::{Span, Timestamp};
-use crate::incident::Cause;
 use crate::monitor::PerformanceWindow;
-use crate::performance::{Estimation, Maturity, MetricReading, MoneyReading, Ranged};
+use crate::performance::{
+    Better, Bound, Estimation, Maturity, MetricReading, MoneyReading, Ranged, better_of,
+};
+use crate::summary::outcome::Task;
 
 /// Windows of which a chart can still be read.
 const POINTS_READABLE: usize = 400;
@@ -27,10 +29,9 @@ pub struct Performance {
     pub task: &'static str,
     /// The metric that alarms are about, and the timeline shows.
     pub headline: String,
-    /// Whether a higher value is better; `None` for a metric that is best at 0 from either side, and for one
-    /// that is not known.
+    /// Whether a higher value is better; `None` for a metric that is best at 0 from either side.
     pub higher_is_better: Option<bool>,
-    /// The limit that the operator set, if it was crossed in the period.
+    /// The limit that the operator set for the headline metric.
     pub limit: Option<f64>,
     /// Length of the windows of the timeline.
     pub length: Span,
@@ -173,56 +174,12 @@ pub struct Money {
     pub gain_over_horizon: Option<Ranged>,
 }
 
-/// Whether a higher value of a metric is better. `None` for one that is best at 0 from either side (`bias`,
-/// `spiegelhalter_z`), and for a name that is not known.
-pub fn better_when_higher(metric: &str) -> Option<bool> {
-    const LOWER: [&str; 12] = [
-        "log_loss",
-        "brier",
-        "ece",
-        "mae",
-        "mse",
-        "rmse",
-        "mape",
-        "wape",
-        "smape",
-        "median_ae",
-        "pinball",
-        "cost",
-    ];
-    const HIGHER: [&str; 24] = [
-        "roc_auc",
-        "average_precision",
-        "accuracy",
-        "balanced_accuracy",
-        "precision",
-        "recall",
-        "specificity",
-        "f1",
-        "f2",
-        "f0.5",
-        "f_beta",
-        "mcc",
-        "kappa",
-        "f1_macro",
-        "f1_micro",
-        "f1_weighted",
-        "auc_ovr_macro",
-        "r2",
-        "mrr",
-        "ndcg",
-        "map",
-        "hit",
-        "auc",
-        "f0_5",
-    ];
-    let family = metric.split('@').next().unwrap_or(metric);
-    if HIGHER.contains(&family) {
-        Some(true)
-    } else if LOWER.contains(&family) || family.starts_with("pinball_") {
-        Some(false)
-    } else {
-        None
+/// Whether a higher value of a metric is better; `None` for one that is best at 0 from either side.
+fn better_when_higher(task: Task, metric: &str) -> Option<bool> {
+    match better_of(task, metric) {
+        Better::Higher => Some(true),
+        Better::Lower => Some(false),
+        Better::Zero => None,
     }
 }
 
@@ -308,8 +265,8 @@ pub(super) fn gather(rows: &Rows, settings: &Settings) -> Result<Option<Performa
     let estimation = chosen.iter().rev().find_map(|row| row.reading.estimation.clone());
     let mut performance = Performance {
         task: task.name(),
-        higher_is_better: better_when_higher(&headline),
-        limit: limit(rows, &headline),
+        higher_is_better: better_when_higher(task, &headline),
+        limit: limit(settings, &headline),
         length,
         newest_realised,
         newest_estimated,
@@ -399,13 +356,11 @@ fn realised(metric: &MetricReading) -> Option<Ranged> {
     metric.value.map(|value| Ranged { value, low: metric.low, high: metric.high })
 }
 
-/// The operator's limit for the headline metric, which an incident tells once it was crossed.
-fn limit(rows: &Rows, headline: &str) -> Option<f64> {
-    let evidence = rows.incidents.iter().filter_map(|one| one.incident.performance.as_ref());
-    evidence.filter(|evidence| evidence.metric.metric == headline).find_map(|evidence| match evidence.cause {
-        Some(Cause::Limit(limit)) => Some(limit),
-        _ => None,
-    })
+/// The operator's limit for the headline metric; the first, if there are several.
+fn limit(settings: &Settings, headline: &str) -> Option<f64> {
+    let limit = settings.limits.iter().find(|limit| limit.metric == headline)?;
+    let (Bound::Below(number) | Bound::Above(number)) = limit.bound;
+    Some(number)
 }
 
 /// Each segment in its newest window that has a value, the worst first: by loss, then by how far the metric is

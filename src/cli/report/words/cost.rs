@@ -2,9 +2,10 @@
 
 use crate::cli::report::facts::{Facts, Money};
 use crate::cli::report::figures::{
-    amount, amount_ranged, days, maturity, minute, money, money_ranged, name, or_dash,
+    amount_ranged, days, maturity, minute, money, money_ranged, name, or_dash,
 };
 use crate::cli::report::page::{Block, Chart, Section, Table};
+use crate::performance::value::amount;
 
 /// Windows of the table: the newest.
 const WINDOWS_SHOWN: usize = 5;
@@ -14,8 +15,9 @@ pub(super) fn sections(facts: &Facts) -> Vec<Section> {
     let costs = "What it costs".to_owned();
     let Some(found) = &facts.money else {
         let text = if facts.performance.is_some() {
-            "Not known: no value is configured. Say in [model.value] what right and wrong predictions cost, in \
-             which currency, and what a retraining costs."
+            "Not known: no loss is recorded. Say in [model.value] what right and wrong predictions cost (`costs`; \
+             `over` and `under` for regression), in which `currency`, and what a retraining costs \
+             (`retrain_cost`, `retrain_risk`)."
         } else {
             "Not known: without performance there is no loss to count."
         };

@@ -9,8 +9,9 @@ mod performance;
 mod sure;
 
 use super::facts::{Advice, Comparison, Facts, Standing};
-use super::figures::{amount, count, days, interval, minute, money, name, stretch, value};
+use super::figures::{count, days, interval, minute, money, name, stretch, value};
 use super::page::{Block, Figure, Page, Section, Tone};
+use crate::performance::value::amount;
 
 /// Characters of an id that are shown.
 const ID_CHARS: usize = 12;

@@ -1,6 +1,12 @@
 //! `driftline replay`: what would have been alerted, from files of recorded events.
 //!
 //! The same pipeline, monitor and verdicts as `run`; nothing is stored and nothing is sent.
+//!
+//! Each file is a partition of the topic it belongs to. Where performance is measured, several files are read
+//! side by side, always the one that is furthest behind in event time, so that labels meet the predictions of
+//! their time and windows are looked at as they would have been: `files.rs` does that. Windows are looked at
+//! after a batch of records and not within one, so a revision may hold some labels more than it would have held
+//! live; what a window comes to in the end is the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -16,11 +22,14 @@ use crate::app::{SystemClock, plan_of, read_baseline};
 use crate::config::Config;
 use crate::event::{Clock, Origin, Span, Timestamp};
 use crate::incident::{Incident, Notification, NotificationKind, Status};
-use crate::monitor::{ClosedWindow, Commit, Monitor, Restored};
-use crate::source::{FileSource, SourceEvent};
-use crate::verdict::Collected;
+use crate::monitor::{ClosedWindow, Commit, Monitor, PerformanceWindow, Restored};
+use crate::source::SourceEvent;
+use crate::verdict::{Collected, Verdict};
 
-use super::{Failure, chain};
+use self::files::Files;
+use super::Failure;
+
+mod files;
 
 /// Seconds between two sightings of an ended file.
 const SIGHTING_SECS: i64 = 5;
@@ -35,9 +44,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
     /// Files of events, one JSON object a line, plain or `.gz`; `-` for standard input. Each is one partition.
+    /// With several streams write `TOPIC=FILE`.
     #[arg(required = true, value_name = "EVENTS")]
     pub events: Vec<PathBuf>,
-    /// The stream whose mapping the files have; not needed if there is only one.
+    /// The stream of files that name none; not needed if there is only one.
     #[arg(long)]
     pub topic: Option<String>,
     /// Writes the windows of the replay to this file, for `reference` in the configuration: what is usual is
@@ -60,6 +70,11 @@ struct Tally {
     incidents_resolved: u64,
     notifications: u64,
     panes_open: u64,
+    performance_revisions: u64,
+    performance_judged: u64,
+    performance_alarms: u64,
+    /// What became of predictions and labels, by outcome.
+    joined: BTreeMap<&'static str, u64>,
 }
 
 /// Runs the events through the configuration.
@@ -67,7 +82,7 @@ struct Tally {
 /// # Errors
 /// [`Failure`] when a baseline or a file cannot be read, or the output cannot be written.
 pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<(), Failure> {
-    let stream = stream_of(args, config)?;
+    let mut files = Files::of(args, config)?;
     let config = &collecting(args, config)?;
     let plan = plan_of(config).map_err(Failure::operator)?;
     let library =
@@ -79,38 +94,27 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<(), Fail
         .map_err(|error| Failure::other(error.to_string()))?;
     let collected = args.reference_out.as_ref().map(|_| Collected::default());
     let mut report = Report { json: args.json, out, tally: Tally::default(), collected };
-    let topic: Arc<str> = config.streams.get(stream).map_or("", |stream| stream.topic.as_str()).into();
-    // Every file is a partition, and all must be known before the first is read: an unread one holds the
-    // watermark back.
-    let origins: Vec<Origin> = (0..args.events.len())
-        .map(|number| Origin {
-            topic: Arc::clone(&topic),
-            partition: i32::try_from(number).unwrap_or(i32::MAX),
-        })
-        .collect();
-    pipeline.monitor().assign(origins.iter().map(|origin| (origin.clone(), 0)));
-    for (path, origin) in args.events.iter().zip(origins) {
-        let limits = config.streams.get(stream).map(|stream| stream.limits).unwrap_or_default();
-        let source = FileSource::open(path, stream, limits.bytes_max)
-            .map_err(|error| Failure::operator(chain(&error)))?;
-        for event in source.in_place_of(origin) {
-            step(&mut pipeline, event, &mut report)?;
-        }
-    }
-    while !pipeline.is_empty() {
-        take(&mut pipeline, &mut report)?;
-    }
+    // All partitions must be known before the first is read: an unread one holds the watermark back.
+    pipeline.monitor().assign(files.origins().map(|origin| (origin.clone(), 0)));
     // Every file is read to its end and stays empty: a short one stops holding the longer ones back, as a
     // partition without records would.
     let quiet = config.models.iter().map(|model| model.windows.idle_after).max().unwrap_or(Span::ZERO);
-    let now = SystemClock.now();
-    for second in (0..=quiet.as_micros() / 1_000_000 + SIGHTING_SECS).step_by(SIGHTING_SECS as usize) {
-        let seen = now + Span::from_secs(second);
-        let ends: Vec<(Origin, i64)> =
-            pipeline.monitor().positions().map(|(origin, end)| (origin.clone(), end)).collect();
-        ends.iter().for_each(|(origin, end)| pipeline.monitor().at_end(origin, *end, seen));
+    while let Some(event) = files.next(pipeline.monitor(), config)? {
+        let ended = match &event {
+            SourceEvent::AtEnd(origin, _) => Some(origin.clone()),
+            _ => None,
+        };
+        step(&mut pipeline, event, &mut report)?;
+        if files.is_by_time() {
+            drain(&mut pipeline, &mut report)?;
+            if let Some(ended) = ended {
+                fall_silent(&mut pipeline, quiet, |origin| *origin == ended);
+            }
+        }
     }
-    let rest = pipeline.monitor().advance(now + quiet).map_err(Failure::other)?;
+    drain(&mut pipeline, &mut report)?;
+    let now = fall_silent(&mut pipeline, quiet, |_| true);
+    let rest = pipeline.monitor().advance(now).map_err(Failure::other)?;
     report.commit(&rest)?;
     report.tally.panes_open = pipeline.monitor().open_panes() as u64;
     if let (Some(path), Some(collected), Some(model)) =
@@ -153,19 +157,25 @@ fn write_reference(path: &std::path::Path, model: &str, collected: &Collected) -
         .map_err(|error| failed(error.to_string()))
 }
 
-fn stream_of(args: &Args, config: &Config) -> Result<usize, Failure> {
-    let topics = || config.streams.iter().map(|stream| stream.topic.as_str()).collect::<Vec<_>>().join(", ");
-    match (&args.topic, config.streams.len()) {
-        (None, 1) => Ok(0),
-        (None, _) => {
-            Err(Failure::operator(format!("say which stream the files are of: --topic, one of {}", topics())))
-        }
-        (Some(topic), _) => {
-            config.streams.iter().position(|stream| stream.topic == *topic).ok_or_else(|| {
-                Failure::operator(format!("the configuration has no stream `{topic}`, only {}", topics()))
-            })
+/// Partitions stay empty until they hold no other back any more; gives the time when that is.
+fn fall_silent(pipeline: &mut Pipeline, quiet: Span, is_over: impl Fn(&Origin) -> bool) -> Timestamp {
+    let now = SystemClock.now();
+    let ends: Vec<(Origin, i64)> =
+        pipeline.monitor().positions().map(|(origin, end)| (origin.clone(), end)).collect();
+    for second in (0..=quiet.as_micros() / 1_000_000 + SIGHTING_SECS).step_by(SIGHTING_SECS as usize) {
+        let seen = now + Span::from_secs(second);
+        for (origin, end) in ends.iter().filter(|(origin, _)| is_over(origin)) {
+            pipeline.monitor().at_end(origin, *end, seen);
         }
     }
+    now + quiet
+}
+
+fn drain(pipeline: &mut Pipeline, report: &mut Report<'_>) -> Result<(), Failure> {
+    while !pipeline.is_empty() {
+        take(pipeline, report)?;
+    }
+    Ok(())
 }
 
 fn step(pipeline: &mut Pipeline, event: SourceEvent, report: &mut Report<'_>) -> Result<(), Failure> {
@@ -180,11 +190,39 @@ fn take(pipeline: &mut Pipeline, report: &mut Report<'_>) -> Result<(), Failure>
     if let Some(Came::Word(SourceEvent::Failed(why))) = pipeline.take(now).map_err(Failure::other)? {
         return Err(Failure::other(why));
     }
-    if pipeline.monitor().is_due(now) {
+    if pipeline.monitor().is_due(now) || pipeline.monitor().is_look_due(now) {
         let commit = pipeline.monitor().advance(now).map_err(Failure::other)?;
         report.commit(&commit)?;
     }
     Ok(())
+}
+
+impl Tally {
+    /// What is said of labels, on a line of its own; nothing where none are joined.
+    fn of_performance(&self) -> String {
+        if self.joined.is_empty() {
+            return String::new();
+        }
+        let joined: Vec<String> = self.joined.iter().map(|(outcome, n)| format!("{n} {outcome}")).collect();
+        format!(
+            "\njoined: {}; {} windows of performance judged, {} alarmed, {} revisions",
+            joined.join(", "),
+            self.performance_judged,
+            self.performance_alarms,
+            self.performance_revisions,
+        )
+    }
+}
+
+/// What a verdict comes to, in a word.
+fn mark(verdict: &Verdict) -> &'static str {
+    if verdict.alarm {
+        "ALARM"
+    } else if verdict.quiet {
+        "quiet"
+    } else {
+        "-"
+    }
 }
 
 /// Tells what happened, as JSON lines or as text.
@@ -208,14 +246,25 @@ impl Report<'_> {
         self.tally.windows += commit.windows.len() as u64;
         self.tally.alarms += commit.windows.iter().filter(|window| window.verdict.alarm).count() as u64;
         self.tally.notifications += commit.outbox.len() as u64;
+        let judged = commit.performance.iter().filter_map(|window| window.verdict.as_ref());
+        self.tally.performance_revisions += commit.performance.len() as u64;
+        self.tally.performance_judged += judged.clone().count() as u64;
+        self.tally.performance_alarms += judged.filter(|verdict| verdict.alarm).count() as u64;
+        for (_, outcome, n) in &commit.joined {
+            *self.tally.joined.entry(outcome).or_default() += n;
+        }
         // What a window led to is told right after the windows that ended with it; the early watch speaks
         // between them.
         let windows = commit.windows.iter().map(|window| window.end);
+        let windows = windows.chain(commit.performance.iter().map(|window| window.end));
         let ends: BTreeSet<Timestamp> =
             windows.chain(commit.transitions.iter().map(|incident| incident.updated_at)).collect();
         for end in ends {
             for window in commit.windows.iter().filter(|window| window.end == end) {
                 self.window(window)?;
+            }
+            for window in commit.performance.iter().filter(|window| window.end == end) {
+                self.performance(window)?;
             }
             for incident in commit.transitions.iter().filter(|incident| incident.updated_at == end) {
                 self.incident(incident, &commit.outbox)?;
@@ -227,13 +276,7 @@ impl Report<'_> {
     fn window(&mut self, window: &ClosedWindow) -> Result<(), Failure> {
         let verdict = &window.verdict;
         if !self.json {
-            let mark = if verdict.alarm {
-                "ALARM"
-            } else if verdict.quiet {
-                "quiet"
-            } else {
-                "-"
-            };
+            let mark = mark(verdict);
             // The column that speaks loudest, by its test; not the one with the largest effect.
             let loudest = verdict
                 .features
@@ -264,6 +307,37 @@ impl Report<'_> {
         tag(&mut verdict, "verdict");
         self.line(&document, "")?;
         self.line(&verdict, "")
+    }
+
+    /// A revision of a window's performance; as text only the one that is judged.
+    fn performance(&mut self, window: &PerformanceWindow) -> Result<(), Failure> {
+        if self.json {
+            let mut document =
+                serde_json::to_value(window).map_err(|error| Failure::other(error.to_string()))?;
+            tag(&mut document, "performance");
+            return self.line(&document, "");
+        }
+        let Some(verdict) = &window.verdict else { return Ok(()) };
+        let spoke = verdict.features.first();
+        let segment = verdict.segment.as_deref().map_or(String::new(), |segment| format!(" [{segment}]"));
+        let text = format!(
+            "{} .. {} {:>5} {}{segment} labels={:<7} {:<5} p={} by {} {} {}",
+            verdict.window_start,
+            verdict.window_end,
+            window.key.length.to_string(),
+            verdict.model,
+            verdict.n,
+            mark(verdict),
+            verdict.p_value.map_or("-".to_owned(), |p| format!("{p:.2e}")),
+            match (spoke.and_then(|column| column.test.as_deref()), verdict.calibrated) {
+                (Some("limit"), _) => "limit",
+                (_, true) => "rank",
+                (_, false) => "i.i.d. rule",
+            },
+            spoke.map_or("", |column| &column.name),
+            spoke.and_then(|column| column.summary.as_deref()).unwrap_or("-"),
+        );
+        self.text(&text)
     }
 
     fn incident(&mut self, incident: &Incident, outbox: &[Notification]) -> Result<(), Failure> {
@@ -326,7 +400,7 @@ impl Report<'_> {
             tally.incidents_resolved,
             tally.panes_open,
         );
-        self.line(&document, &text)?;
+        self.line(&document, &(text + &tally.of_performance()))?;
         self.out.flush().map_err(output)
     }
 
