@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::learn::{Learned, shortage};
+use super::outcomes::{Expected, expect};
 use super::view::no_reference;
 use super::{Cell, ClosedWindow, Commit, Counts, LearnedWindow, Model, ModelPlan, Pane, Prepared, WindowKey};
 use crate::event::{Span, Timestamp};
@@ -68,6 +69,7 @@ impl Model {
         let mut verdicts: Vec<Verdict> = Vec::with_capacity(tested.len());
         let mut evidence: Vec<CellEvidence> = Vec::with_capacity(tested.len());
         let mut baselines = Vec::with_capacity(tested.len());
+        let mut expected: Vec<Option<Expected>> = Vec::with_capacity(tested.len());
         for ((cell, merged), bar) in tested.into_iter().zip(bars.cells) {
             let sample = WindowSample {
                 model: &settings.name,
@@ -89,6 +91,10 @@ impl Model {
             if decided.verdict.p_value.is_some() {
                 evidence.push(decided.evidence);
             }
+            expected.push(decided.verdict.alarm.then(|| {
+                let performance = settings.performance.as_ref();
+                expect(performance, &merged.prepared, &decided.verdict, &merged.summary)
+            }));
             verdicts.push(decided.verdict.clone());
             baselines.push(Arc::clone(&merged.prepared));
             let key = WindowKey {
@@ -102,12 +108,23 @@ impl Model {
         }
         self.learn(plan, window, &verdicts, &baselines, evidence, commit);
         let ids: Vec<String> = baselines.iter().map(|prepared| prepared.id.clone()).collect();
+        // As people read it: all rows before a segment, and the first that alarms.
+        let spoke = verdicts.iter().zip(&expected).filter_map(|(verdict, expected)| {
+            expected.as_ref().map(|expected| (verdict.segment.is_some(), expected))
+        });
+        let spoke = spoke.min_by_key(|(is_segment, _)| *is_segment).map(|(_, expected)| expected);
+        let elsewhere = self.outcomes.as_ref().map(|outcomes| outcomes.memory.incident.retrained().to_vec());
         let closing = Closing {
             length: window.length,
             end: window.end,
             verdicts: &verdicts,
             evidence: Evidence { baselines: &ids, config, positions },
-            about: About::DRIFT,
+            about: About {
+                performance: spoke.and_then(|expected| expected.performance.as_ref()),
+                diagnosis: spoke.and_then(|expected| expected.diagnosis.as_ref()),
+                retrained_elsewhere: elsewhere.as_deref().unwrap_or_default(),
+                ..About::DRIFT
+            },
         };
         let in_incident = self.memory.incident.open().is_some();
         let outcome = self.memory.incident.step(&closing, &settings.incident);

@@ -17,6 +17,8 @@ use crate::event::{
     WRONG_TYPE_NAME, is_wrong_type,
 };
 use crate::incident::{self, About, Closing, Evidence, Status};
+use crate::performance::Diagnosis;
+use crate::performance::diagnosis::{Alarm, Findings, diagnose};
 use crate::quality::{
     self, Arrived, Bad, Expected, Finding, Limits, Report, RowTicks, State, TickRows, Trouble,
 };
@@ -223,13 +225,15 @@ impl Model {
             let limits = Limits { is_open: memory.incident.open().is_some(), ..limits };
             let Some(passed) = memory.early.pass(up_to, &limits, &known) else { return };
             let Some(report) = passed else { continue };
+            let diagnosis = diagnosis_of(&report);
             let (verdict, baseline) = verdict_of(&settings.name, report, limits.ticks_per_alarm);
             let baselines = [baseline];
             let evidence = Evidence { baselines: &baselines, config, positions };
             let (length, end) = (ticks.length(), verdict.window_end);
             // An alarm comes between rounds; a round without one has spent its time's share.
             let share = if verdict.alarm { 0.0 } else { round_share };
-            let closing = Closing { length, end, verdicts: &[verdict], evidence, about: About::DRIFT };
+            let about = About { diagnosis: diagnosis.as_ref(), ..About::DRIFT };
+            let closing = Closing { length, end, verdicts: &[verdict], evidence, about };
             let in_incident = memory.incident.open().is_some();
             let outcome = memory.incident.step(&closing, &without_retraining);
             let opened = outcome.transitions.iter().any(|incident| incident.status == Status::Open);
@@ -268,6 +272,19 @@ fn verdict_of(model: &str, report: Report, ticks_per_alarm: f64) -> (Verdict, St
         features: findings.iter().map(column_verdict).collect(),
     };
     (verdict, first.map(|finding| finding.baseline.clone()).unwrap_or_default())
+}
+
+/// What is said of the findings: broken data.
+fn diagnosis_of(report: &Report) -> Option<Diagnosis> {
+    let State::Alarming(findings) = &report.state else { return None };
+    let alarm = |finding: &Finding| Alarm {
+        column: finding.name.to_string(),
+        test: finding.trouble.name().to_owned(),
+        reference_share: Some(finding.expected),
+        share: Some(finding.rate()),
+    };
+    let alarms = findings.iter().map(alarm).collect();
+    Some(diagnose(&Findings { alarms, ..Findings::default() }))
 }
 
 /// The version of all findings, if it is one.

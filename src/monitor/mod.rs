@@ -19,6 +19,7 @@ mod learn;
 mod outcomes;
 mod partial;
 mod plan;
+mod sudden;
 mod view;
 
 pub use cases::{Case, LabelCase};

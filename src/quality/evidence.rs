@@ -11,8 +11,17 @@ use crate::sequential::CountedBets;
 /// only lowers what it is worth, so no promise is lost, and most streams need no place most of the time.
 const WORTH_MIN: f64 = 0.1;
 
+/// How far over the threshold the worth of the evidence may go. The smaller, the sooner it is over.
+const WORTH_OVER_MAX: f64 = 2.0;
+
 /// What a bet is worth when it starts.
 const WORTH_FRESH: f64 = 1.0;
+
+/// Most that a bet may be worth, given what all streams must add up to for an alarm: one alone may carry the
+/// whole.
+pub(super) fn worth_max(threshold: f64) -> f64 {
+    WORTH_OVER_MAX * threshold * CountedBets::BETS as f64
+}
 
 /// The evidence of a stream that has had bad rows lately; the others have none and need no place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -91,7 +91,7 @@ impl Finding {
 }
 
 /// A share in percent with two digits that count, as far as they say something.
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     let percents = 100.0 * share;
     let decimals = match percents {
         p if p == 0.0 || p >= 9.95 => 0,
@@ -107,7 +107,7 @@ fn percent(share: f64) -> String {
 }
 
 /// A whole number with its thousands apart: `12,345`.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {
@@ -120,7 +120,7 @@ fn grouped(number: u64) -> String {
 }
 
 /// Hour and minute; a reader has the day from the window of the message. Ticks may be seconds.
-fn clock(at: Timestamp) -> String {
+pub(super) fn clock(at: Timestamp) -> String {
     match jiff::Timestamp::from_microsecond(at.as_micros()) {
         Ok(time) if at.as_micros().rem_euclid(60_000_000) == 0 => time.strftime("%H:%M").to_string(),
         Ok(time) => time.strftime("%H:%M:%S").to_string(),

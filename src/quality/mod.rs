@@ -40,13 +40,16 @@
 mod evidence;
 mod expected;
 mod finding;
+pub mod mistakes;
+mod round;
 mod ticks;
 mod watch;
 
 pub use expected::{Expected, HighestRates, RATE_WATCHED_MAX};
 pub use finding::{Finding, REJECTED_RECORDS, Trouble};
+pub use round::{Report, State};
 pub use ticks::{Bad, RowTicks, TickRows, Ticks};
-pub use watch::{Arrived, Limits, Lookup, Report, State, WAITING_MAX, Watch};
+pub use watch::{Arrived, Limits, Lookup, WAITING_MAX, Watch};
 
 use crate::event::Span;
 use crate::window;
@@ -78,11 +81,7 @@ impl Settings {
     /// There is none either when the shortest window lasts at most two ticks, for then it is as fast itself,
     /// nor when panes have no common part with a minute that lasts a second.
     pub fn ticks(&self, windows: &window::Settings) -> Option<Ticks> {
-        let length = windows.pane().gcd(TICK_MAX);
-        let shortest = shortest(windows);
-        let is_faster = shortest.as_micros() > length.as_micros().saturating_mul(2);
-        (self.early && length >= TICK_MIN && is_faster)
-            .then(|| Ticks::new(length, windows.offset, windows.allowed_lateness))
+        ticks_of(windows).filter(|_| self.early)
     }
 
     /// Into how many equal parts the false-alarm budget of a model is split: one for each length of window,
@@ -90,6 +89,13 @@ impl Settings {
     pub fn parts(&self, windows: &window::Settings) -> usize {
         windows.windows.len() + usize::from(self.ticks(windows).is_some())
     }
+}
+
+/// The ticks within these windows; `None` when ticks are no faster than the shortest, or shorter than a second.
+pub fn ticks_of(windows: &window::Settings) -> Option<Ticks> {
+    let length = windows.pane().gcd(TICK_MAX);
+    let is_faster = shortest(windows).as_micros() > length.as_micros().saturating_mul(2);
+    (length >= TICK_MIN && is_faster).then(|| Ticks::new(length, windows.offset, windows.allowed_lateness))
 }
 
 /// The length of the shortest window: over so long rates are compared with training, and a round lasts.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{Evidence, Shown};
+use super::evidence::{Evidence, Shown, worth_max};
 use super::expected::{Expected, RATE_WATCHED_MAX};
 use super::finding::{Finding, REJECTED_RECORDS, Trouble};
+use super::round::{self, News, Report, Round};
 use super::ticks::{Bad, TickRows, Ticks};
 use crate::event::{ColumnKind, RejectReason, Role, Span, Timestamp};
 use crate::sequential::CountedBets;
@@ -15,9 +16,6 @@ use crate::sequential::CountedBets;
 /// Most ticks that wait at once: two weeks of minutes, by which one partition may be ahead of another. Rows
 /// of further ones count in their windows only.
 pub const WAITING_MAX: usize = 20_000;
-
-/// How far over the threshold the worth of the evidence may go. The smaller, the sooner it is over.
-const WORTH_OVER_MAX: f64 = 2.0;
 
 /// The early watch of a model: all that is kept of it over a restart.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -67,21 +65,6 @@ struct Version {
     wrong_type: BTreeMap<u32, Evidence>,
 }
 
-/// What was said in the current round.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Round {
-    /// When it is over.
-    end: Option<Timestamp>,
-    /// Whether the last tick alarmed.
-    alarming: bool,
-    /// Whether any tick of it alarmed.
-    alarmed: bool,
-    /// What people were told of: columns with their trouble.
-    told: BTreeSet<String>,
-    /// The largest excess they were told of.
-    told_excess: f64,
-}
-
 /// Where the rows of a tick came from.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrived<'a> {
@@ -114,28 +97,6 @@ pub struct Limits {
     pub is_open: bool,
 }
 
-/// What is to be told of a tick that passed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Report {
-    /// End of the tick.
-    pub end: Timestamp,
-    /// Start of the evidence: of the alarm, or of the round.
-    pub since: Timestamp,
-    /// What it means.
-    pub state: State,
-}
-
-/// What a report means.
-#[derive(Debug, Clone, PartialEq)]
-pub enum State {
-    /// There is an alarm; the streams that carry it, the furthest over what is expected first, one a column.
-    Alarming(Vec<Finding>),
-    /// A round was quiet.
-    Quiet,
-    /// A round was neither, or an alarm went away before anybody was told.
-    Unclear,
-}
-
 /// Finds what is expected of a version on the baseline with this id.
 pub type Lookup<'a> = &'a dyn Fn(Option<&str>, &str) -> Option<Arc<Expected>>;
 
@@ -154,7 +115,7 @@ struct Passing<'a> {
 impl Passing<'_> {
     /// Most that a bet may be worth: one alone may carry the whole.
     fn cap(&self) -> f64 {
-        WORTH_OVER_MAX * self.threshold * CountedBets::BETS as f64
+        worth_max(self.threshold)
     }
 }
 
@@ -370,40 +331,20 @@ impl Watch {
             is_over,
             is_calm: streams.iter().all(|stream| !stream.evidence.is_awake() || !is_large(stream)),
             findings: if is_over && is_fresh { ranked(findings.collect()) } else { Vec::new() },
-            round_start: self.round.end.map_or(passing.start, |end| end - limits.round),
+            round_start: self.round.start(passing.start, limits.round),
         }
     }
 
     /// What is to be told, if anything; see the module on rounds.
     fn report(&mut self, passing: Passing<'_>, found: Found) -> Option<Report> {
         let Passing { start, end, limits, .. } = passing;
-        let round = &mut self.round;
-        let is_round_over = end >= *round.end.get_or_insert(start + limits.round);
-        let is_alarming = !found.findings.is_empty();
-        let was_alarming = std::mem::replace(&mut round.alarming, is_alarming);
-        round.alarmed |= found.is_over;
-        let state = if is_alarming {
-            let is_news = round.is_news(&found.findings, limits);
-            (is_news || is_round_over).then(|| round.tell(found.findings))
-        } else if is_round_over && limits.is_open {
-            Some(if found.is_calm && !round.alarmed { State::Quiet } else { State::Unclear })
-        } else {
-            (was_alarming && !limits.is_open).then_some(State::Unclear)
-        };
-        if is_round_over {
-            *round = Round {
-                end: Some(end + limits.round),
-                alarming: is_alarming,
-                alarmed: false,
-                told: if is_alarming { std::mem::take(&mut round.told) } else { BTreeSet::new() },
-                told_excess: if is_alarming { round.told_excess } else { 0.0 },
-            };
-        }
-        let since = match &state {
-            Some(State::Alarming(findings)) => findings.first().map_or(start, |finding| finding.since),
-            _ => found.round_start,
-        };
-        state.map(|state| Report { end, since, state })
+        let alarm: Vec<(String, f64)> =
+            found.findings.iter().map(|finding| (label(finding), finding.excess())).collect();
+        let Found { is_over, is_calm, findings, round_start } = found;
+        let outcome = round::Outcome { start, end, alarm: &alarm, is_over, is_calm };
+        let (round, excess_critical, is_open) = (limits.round, limits.excess_critical, limits.is_open);
+        let say = self.round.pass(outcome, News { round, excess_critical, is_open })?;
+        Some(Report::new(say, end, round_start, findings, |finding| finding.since))
     }
 
     /// Lets go of what says nothing any more.
@@ -454,21 +395,6 @@ struct Found {
     /// The streams that carry the alarm, if one of them had rows in this tick.
     findings: Vec<Finding>,
     round_start: Timestamp,
-}
-
-impl Round {
-    /// Whether an alarm says something that nobody was told.
-    fn is_news(&self, findings: &[Finding], limits: &Limits) -> bool {
-        let excess = findings.iter().map(Finding::excess).fold(0.0, f64::max);
-        let is_louder = excess >= limits.excess_critical && self.told_excess < limits.excess_critical;
-        !limits.is_open || is_louder || findings.iter().any(|finding| !self.told.contains(&label(finding)))
-    }
-
-    fn tell(&mut self, findings: Vec<Finding>) -> State {
-        self.told.extend(findings.iter().map(label));
-        self.told_excess = findings.iter().map(Finding::excess).fold(self.told_excess, f64::max);
-        State::Alarming(findings)
-    }
 }
 
 impl Version {

@@ -38,6 +38,17 @@ pub(super) struct Followed {
     cells: Vec<FollowedCell>,
 }
 
+/// Versions and segments of panes whose counts changed.
+type Changed = BTreeSet<(Timestamp, Cell)>;
+
+impl Followed {
+    /// Versions and segments that changed in a pane of the window.
+    fn changes<'a>(&self, changed: &'a Changed) -> impl Iterator<Item = &'a Cell> + use<'a> {
+        let start = (self.end - self.length, Cell::default());
+        changed.range(start..(self.end, Cell::default())).map(|(_, cell)| cell)
+    }
+}
+
 /// What was said last of a version and segment in a window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct FollowedCell {
@@ -137,7 +148,7 @@ impl Outcomes {
         let mut followed = std::mem::take(&mut self.memory.followed);
         for window in &mut followed {
             if self.is_worth_a_look(window, &changed, up_to) {
-                self.look(window, up_to, &mut delays, around, commit);
+                self.look(window, &changed, up_to, &mut delays, around, commit);
             }
         }
         followed.retain(|window| window.end + self.settings.label_delay_max > up_to);
@@ -158,10 +169,9 @@ impl Outcomes {
         self.memory.closed_up_to = self.memory.closed_up_to.max(Some(up_to));
     }
 
-    fn is_worth_a_look(&self, window: &Followed, changed: &BTreeSet<Timestamp>, up_to: Timestamp) -> bool {
-        let start = window.end - window.length;
+    fn is_worth_a_look(&self, window: &Followed, changed: &Changed, up_to: Timestamp) -> bool {
         window.cells.is_empty()
-            || changed.range(start..window.end).next().is_some()
+            || window.changes(changed).next().is_some()
             || window.end + self.settings.label_delay_max <= up_to
     }
 
@@ -169,6 +179,7 @@ impl Outcomes {
     fn look(
         &mut self,
         window: &mut Followed,
+        changed: &Changed,
         up_to: Timestamp,
         delays: &mut BTreeMap<Option<String>, Arc<Delays>>,
         around: &mut Around<'_>,
@@ -182,7 +193,16 @@ impl Outcomes {
                 .entry(cell.version.clone())
                 .or_insert_with(|| Arc::new(self.delays(cell.version.as_deref(), up_to)));
             let its_delays = Arc::clone(its_delays);
-            revised.extend(self.revise(window, (cell, merged), (up_to, &its_delays), &bars, around, commit));
+            if window.has_news(cell, merged, changed, up_to, self.settings.label_delay_max) {
+                revised.extend(self.revise(
+                    window,
+                    (cell, merged),
+                    (up_to, &its_delays),
+                    &bars,
+                    around,
+                    commit,
+                ));
+            }
         }
         self.step(window, &revised, &bars, around, commit);
     }
@@ -212,9 +232,6 @@ impl Outcomes {
         };
         let place = window.cells.iter().position(|known| known.cell == *cell);
         let known = place.and_then(|place| window.cells.get(place));
-        if known.is_some_and(|known| !known.has_news(merged, measuring.is_final())) {
-            return None;
-        }
         let (revision, was_judged) =
             known.map_or((1, false), |known| (known.revision.saturating_add(1), known.judged));
         let mut measured = measure(&measuring, merged);
@@ -391,14 +408,27 @@ fn cohort(shape: &OutcomeShape, summary: &OutcomeSummary, age: Span) -> Cohort {
     Cohort { age, strata }
 }
 
-impl FollowedCell {
+impl Followed {
     /// Whether enough changed for a further revision: labels grew, were corrected, or are complete now.
-    fn has_news(&self, merged: &Merged, is_final: bool) -> bool {
+    fn has_news(
+        &self,
+        cell: &Cell,
+        merged: &Merged,
+        changed: &Changed,
+        up_to: Timestamp,
+        delay_max: Span,
+    ) -> bool {
+        let Some(known) = self.cells.iter().find(|known| known.cell == *cell) else { return true };
+        let is_final = self.end + delay_max <= up_to;
         let (labels, predictions) = (merged.labels(), merged.predictions());
-        let parts = if self.maturity == Maturity::Mature { GROWTH_PARTS.1 } else { GROWTH_PARTS.0 };
-        let grown = labels.abs_diff(self.labels).max(predictions.abs_diff(self.predictions));
-        let corrected = grown == 0 && !is_final;
-        let is_last = is_final && (grown > 0 || self.maturity != Maturity::Mature);
+        let parts = if known.maturity == Maturity::Mature { GROWTH_PARTS.1 } else { GROWTH_PARTS.0 };
+        let grown = labels.abs_diff(known.labels).max(predictions.abs_diff(known.predictions));
+        // All rows of a version change with any of its segments.
+        let is_its = |other: &Cell| {
+            other.version == cell.version && (cell.segment.is_none() || other.segment == cell.segment)
+        };
+        let corrected = grown == 0 && self.changes(changed).any(is_its);
+        let is_last = is_final && (grown > 0 || known.maturity != Maturity::Mature);
         corrected || is_last || grown.saturating_mul(parts) >= predictions.max(1)
     }
 }

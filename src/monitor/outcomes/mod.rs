@@ -13,9 +13,11 @@ mod judge;
 mod measure;
 mod money;
 mod reference;
+mod shift;
 
 pub(super) use follow::Around;
 pub use reference::{PerformanceReference, ReferenceRows};
+pub(super) use shift::{Expected, expect};
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,8 +58,8 @@ pub(super) struct Remembered {
     dropped_before: Option<Timestamp>,
     /// Windows that labels can still change.
     followed: Vec<Followed>,
-    /// Panes whose labels changed since windows were looked at last.
-    changed: BTreeSet<Timestamp>,
+    /// Versions and segments of panes whose counts changed since windows were looked at last.
+    changed: BTreeSet<(Timestamp, Cell)>,
     /// The incident about performance.
     pub(super) incident: incident::State,
     /// Losses of the last windows of the shortest length, oldest first.
@@ -306,7 +308,7 @@ impl Outcomes {
         if counted {
             // Old panes get predictions only from partitions that are behind.
             if self.memory.closed_up_to.is_some_and(|closed| start < closed) {
-                self.memory.changed.insert(start);
+                self.memory.changed.insert((start, cell.clone()));
             }
         } else {
             self.note("other_baseline", 1);
@@ -362,7 +364,7 @@ impl Outcomes {
         let pane = self.panes.get_mut(&start).and_then(|cells| cells.get_mut(cell));
         match pane.map(|pane| pane.change(change)) {
             Some(true) => {
-                self.memory.changed.insert(start);
+                self.memory.changed.insert((start, cell.clone()));
             }
             Some(false) => self.note("unusable_label", 1),
             // Its pane was dropped, or counted on a baseline that is gone.
@@ -382,7 +384,7 @@ impl Outcomes {
             }
             let start = *entry.key();
             self.dropped.extend(entry.remove().into_keys().map(|cell| (start, cell)));
-            self.memory.changed.remove(&start);
+            self.memory.changed.retain(|(changed, _)| *changed != start);
             self.memory.dropped_before = self.memory.dropped_before.max(Some(start + self.cut.pane()));
         }
         Ok(())

@@ -15,6 +15,7 @@ use crate::window::{self, WindowSettings};
 
 use super::cut_of;
 use super::measure::cost_of;
+use super::shift::OnGrid;
 
 /// The training rows of one segment, or all of them.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub struct PerformanceReference {
     pub cbpe: Option<Cbpe>,
     /// The score of each bin that `cbpe` knows.
     pub scores: Vec<f64>,
+    /// The same on the grid of the score column, for windows of features.
+    pub(super) on_grid: Option<OnGrid>,
     /// How common decisions and classes are together, for two classes.
     pub prior: Option<PriorReference>,
     /// Losses by stratum for numbers: of the mean absolute and of the mean squared error.
@@ -74,6 +77,7 @@ impl PerformanceReference {
             all: rows(&outcomes.total),
             segments: outcomes.segments.iter().map(|(name, summary)| (name.clone(), rows(summary))).collect(),
             cbpe,
+            on_grid: OnGrid::new(baseline, outcomes, &scores),
             scores,
             prior,
             losses: losses(&shape, &outcomes.total),

@@ -155,6 +155,11 @@ impl BinaryShape {
         2 * STRATA * SCORE_SUMS + CALIBRATION_BINS + 8 * STRATA + 2 * (2 * bin + decision)
     }
 
+    /// The class decided for: that of the event, or what the threshold says of its score.
+    pub(super) fn decision(&self, predicted: &Predicted) -> Result<usize, Unfit> {
+        self.case(predicted).map(|case| case.decision)
+    }
+
     pub(super) fn case(&self, predicted: &Predicted) -> Result<Case, Unfit> {
         let decided = predicted.class.map(usize::from);
         let score = match (predicted.values.first(), decided) {

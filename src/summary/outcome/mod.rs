@@ -215,6 +215,18 @@ impl OutcomeShape {
         }
     }
 
+    /// The class that was decided for; `None` where there are no classes.
+    ///
+    /// # Errors
+    /// [`Unfit`] when the prediction is not of this task.
+    pub fn decision(&self, predicted: &Predicted) -> Result<Option<usize>, Unfit> {
+        match self {
+            Self::Binary(shape) => shape.decision(predicted).map(Some),
+            Self::Multiclass(shape) => shape.decision(predicted).map(Some),
+            Self::Regression(_) | Self::Ranking => Ok(None),
+        }
+    }
+
     /// Predictions of each stratum, whether their truth is known or not.
     pub fn predicted_by_stratum(&self, summary: &OutcomeSummary) -> Vec<u64> {
         match self {

@@ -1,0 +1,196 @@
+//! The watch over mistakes in the flow: joined cases go in, and when their ticks are complete what they mean
+//! steps the model's incident about performance as a judged window would.
+//!
+//! Ticks pass in the order of event time, before the windows that are looked at with the same watermark.
+
+use super::Commit;
+use super::early::ticks_per_alarm;
+use super::plan::ModelSettings;
+use crate::drift::EffectUnit;
+use crate::event::{ColumnKind, Role, Timestamp};
+use crate::incident::{self, About, Cause, Closing, Evidence, PerformanceEvidence, Status};
+use crate::performance::{self, Maturity, MetricReading};
+use crate::quality::mistakes::{Finding, Limits, Lookup, Watch, labels_least};
+use crate::quality::{Report, State, Ticks};
+use crate::sequential::{lower_rate, upper_rate};
+use crate::verdict::{ColumnVerdict, Entry, Ledger, Verdict, alpha_per_window};
+
+/// What a verdict says when its promise does not rest on stretches of the training data.
+const UNCALIBRATED: &str = "the training data has no event time, so a rate of mistakes that is higher at some \
+     hours or on some days than on average may alarm";
+
+/// The metric of the watch, and the test that its verdicts name.
+const ERROR_RATE: &str = "error_rate";
+const TEST: &str = "mistakes";
+
+/// What passing ticks are looked at with.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    pub(super) model: &'a ModelSettings,
+    pub(super) performance: &'a performance::Settings,
+    /// The ticks of the performance windows.
+    pub(super) ticks: &'a Ticks,
+    /// What is expected of each version; see [`Lookup`].
+    pub(super) references: Lookup<'a>,
+    pub(super) config: &'a str,
+    pub(super) positions: &'a [(String, i64)],
+}
+
+impl Around<'_> {
+    /// When there is an alarm: the watch has one part of the false-alarm budget.
+    fn limits(&self, is_open: bool) -> Limits {
+        let Self { model, performance, ticks, .. } = self;
+        Limits {
+            ticks_per_alarm: ticks_per_alarm(model.verdict.budget, ticks.length(), model.budget_parts()),
+            labels_least: labels_least(performance.labels_min),
+            round: round(performance),
+            excess_critical: model.incident.critical_effect,
+            is_open,
+        }
+    }
+}
+
+/// The length of a round: that of the shortest window of performance.
+fn round(performance: &performance::Settings) -> crate::event::Span {
+    performance.windows.iter().map(|window| window.length).min().unwrap_or_default()
+}
+
+/// Passes every tick that ends up to here, and steps the incident about performance with what they mean.
+pub(super) fn pass_mistakes(
+    watch: &mut Watch,
+    incident: &mut incident::State,
+    ledger: &mut Ledger,
+    up_to: Timestamp,
+    around: &Around<'_>,
+    commit: &mut Commit,
+) {
+    let settings = around.model;
+    let budget = settings.verdict.budget;
+    let round_share = alpha_per_window(budget, round(around.performance), settings.budget_parts());
+    // What broke a minute ago has no labels to be trained on yet: only windows ask for retraining.
+    let without_retraining = incident::Settings { retrain: None, ..settings.incident.clone() };
+    loop {
+        let limits = around.limits(incident.open().is_some());
+        let Some(passed) = watch.pass(up_to, &limits, around.references) else { return };
+        let Some(report) = passed else { continue };
+        let Told { verdict, baseline, performance } = told(&settings.name, &report, limits.ticks_per_alarm);
+        let (length, end) = (around.ticks.length(), verdict.window_end);
+        // An alarm comes between rounds; a round without one has spent its time's share.
+        let share = if verdict.alarm { 0.0 } else { round_share };
+        let baselines = [baseline];
+        let closing = Closing {
+            length,
+            end,
+            verdicts: &[verdict],
+            evidence: Evidence { baselines: &baselines, config: around.config, positions: around.positions },
+            about: About {
+                kind: "performance",
+                performance: performance.as_ref(),
+                diagnosis: None,
+                retrained_elsewhere: &[],
+            },
+        };
+        let in_incident = incident.open().is_some();
+        let outcome = incident.step(&closing, &without_retraining);
+        let opened = outcome.transitions.iter().any(|incident| incident.status == Status::Open);
+        ledger.enter(&Entry { end, length, share, lowest: &[], opened, in_incident }, budget);
+        commit.transitions.extend(outcome.transitions);
+        commit.outbox.extend(outcome.notifications);
+    }
+}
+
+/// What a report means to an incident.
+struct Told {
+    verdict: Verdict,
+    /// Id of the baseline it rests on.
+    baseline: String,
+    /// `None` when it did not alarm.
+    performance: Option<PerformanceEvidence>,
+}
+
+fn told(model: &str, report: &Report<Finding>, ticks_per_alarm: f64) -> Told {
+    let Report { end, since, state } = report;
+    let findings = match state {
+        State::Alarming(findings) => findings.as_slice(),
+        State::Quiet | State::Unclear => &[],
+    };
+    let first = findings.first();
+    let is_calibrated = findings.iter().all(|finding| finding.is_calibrated);
+    let is_one_version = findings.windows(2).all(|two| match two {
+        [one, other] => one.version == other.version,
+        _ => true,
+    });
+    let verdict = Verdict {
+        model: model.to_owned(),
+        version: first.and_then(|finding| finding.version.clone()).filter(|_| is_one_version),
+        segment: None,
+        window_start: *since,
+        window_end: *end,
+        n: first.map_or(0, |finding| finding.labels),
+        alarm: first.is_some(),
+        quiet: *state == State::Quiet,
+        calibrated: is_calibrated,
+        calibration_note: (!is_calibrated).then(|| UNCALIBRATED.to_owned()),
+        // Evidence is no p-value; a round that did not alarm counts as tested.
+        p_value: first.is_none().then_some(1.0),
+        alpha: 1.0 / ticks_per_alarm,
+        ranked: None,
+        features: findings.iter().map(column).collect(),
+    };
+    Told {
+        verdict,
+        baseline: first.map(|finding| finding.baseline.clone()).unwrap_or_default(),
+        performance: first.map(|finding| evidence(finding, *end)),
+    }
+}
+
+fn column(finding: &Finding) -> ColumnVerdict {
+    ColumnVerdict {
+        name: finding.name(),
+        role: Role::Prediction,
+        kind: if finding.class.is_some() { ColumnKind::Categorical } else { ColumnKind::Numeric },
+        alarm: true,
+        p_value: None,
+        test: Some(TEST.to_owned()),
+        statistic: Some(finding.rate() - finding.expected),
+        effect: Some(finding.excess()),
+        effect_unit: Some(EffectUnit::Rate),
+        ratio: None,
+        moved: finding.excess(),
+        summary: Some(finding.words()),
+        reference_n: finding.training_labels,
+        current_n: finding.labels,
+        tests: Vec::new(),
+    }
+}
+
+/// The rate with its exact interval. It holds 95 % of the time for a stretch that was chosen beforehand; this
+/// one was chosen by the alarm, so it is a little high.
+fn evidence(finding: &Finding, end: Timestamp) -> PerformanceEvidence {
+    let (mistakes, labels) = (finding.mistakes, finding.labels);
+    PerformanceEvidence {
+        window_start: finding.since,
+        window_end: end,
+        metric: MetricReading {
+            metric: ERROR_RATE.to_owned(),
+            value: Some(finding.rate()),
+            low: Some(lower_rate(mistakes, labels, 0.975)),
+            high: Some(upper_rate(mistakes, labels, 0.975)),
+            n: labels,
+            bound: 0.0,
+            status: "ok".to_owned(),
+            detail: Some(finding.words()),
+            reference: Some(finding.training_rate),
+            estimate: None,
+            estimate_holds: None,
+        },
+        cause: Some(Cause::Sudden),
+        // How many predictions these labels are out of is not known while they come.
+        predictions: labels,
+        labels,
+        coverage: None,
+        maturity: Maturity::Provisional,
+        split: None,
+        money: None,
+    }
+}
