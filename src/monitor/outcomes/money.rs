@@ -25,13 +25,14 @@ impl Outcomes {
     pub(super) fn remember_loss(
         &mut self,
         cell: &Cell,
-        start: Timestamp,
+        measuring: &Measuring<'_>,
         rows: u64,
         cost: Option<(Mean, Basis)>,
     ) {
-        let Some((cost, basis)) = cost else { return };
+        let (Some((cost, basis)), Some(before)) = (cost, measuring.reference.rows(None).cost) else { return };
+        let start = measuring.start;
         let losses = &mut self.memory.losses;
-        let loss = LossOfWindow { version: cell.version.clone(), start, rows, cost, basis };
+        let loss = LossOfWindow { version: cell.version.clone(), start, rows, cost, basis, before };
         match losses.iter_mut().find(|known| known.start == start && known.version == cell.version) {
             Some(known) => *known = loss,
             None => losses.push(loss),
@@ -81,7 +82,6 @@ impl Outcomes {
     /// Writes what the window costs, and what the change has cost so far.
     pub(super) fn price(
         &self,
-        cell: &Cell,
         measuring: &Measuring<'_>,
         merged: &Merged,
         measured: &mut MeasuredWindow,
@@ -100,7 +100,7 @@ impl Outcomes {
         let now = measured.cost.map(|(cost, _)| cost);
         let case = now.and_then(|now| retrain_case(&now, before, per_day, value).ok());
         let since = measuring.segment.is_none().then(|| self.changed_since()).flatten();
-        let accumulated = since.and_then(|since| self.accumulated(cell, since, before));
+        let accumulated = since.and_then(|since| self.accumulated(since, measuring.end));
         measured.reading.money = Some(MoneyReading {
             currency: value.currency.clone(),
             cost: realised.map(|cost| ranged(cost.value, cost.interval())),
@@ -124,16 +124,23 @@ impl Outcomes {
         Some(open.opened_at - self.settings.windows.first()?.length)
     }
 
-    fn accumulated(&self, cell: &Cell, since: Timestamp, before: &Mean) -> Option<Ranged> {
-        let its = |loss: &&LossOfWindow| loss.version == cell.version && loss.start >= since;
+    /// What the change has cost up to a window's end. A version that has been replaced has cost what it has:
+    /// all versions count, each against its own training rows.
+    fn accumulated(&self, since: Timestamp, end: Timestamp) -> Option<Ranged> {
+        let its = |loss: &&LossOfWindow| (since..end).contains(&loss.start);
         let windows: Vec<WindowCost> = self
             .memory
             .losses
             .iter()
             .filter(its)
-            .map(|loss| WindowCost { rows: loss.rows, cost: loss.cost, basis: loss.basis })
+            .map(|loss| WindowCost {
+                rows: loss.rows,
+                cost: loss.cost,
+                basis: loss.basis,
+                reference: loss.before,
+            })
             .collect();
-        Some(of_loss(&accumulated_loss(&windows, before).ok()?.loss))
+        Some(of_loss(&accumulated_loss(&windows).ok()?.loss))
     }
 }
 
