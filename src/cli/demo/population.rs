@@ -90,9 +90,9 @@ impl Application {
         let inflation = climate == Climate::Inflation;
         let age = (42.0 + 12.0 * random.normal()).clamp(18.0, 85.0).round();
         let income = (10.5 + 0.45 * random.normal()).exp().round();
-        let wish = if inflation { 1.35 } else { 1.0 };
+        let wish = if inflation { 1.2 } else { 1.0 };
         let loan_amount = (income * (0.1 + 0.5 * random.uniform()) * wish / 100.0).round() * 100.0;
-        let owed = 0.5 * random.uniform() * random.uniform() + if inflation { 0.08 } else { 0.0 };
+        let owed = 0.5 * random.uniform() * random.uniform() + if inflation { 0.05 } else { 0.0 };
         let debt_ratio = (owed * 1e4).round() / 1e4;
         let work: &[(&str, f64)] = if inflation {
             &[
@@ -122,7 +122,7 @@ impl Application {
             Climate::Calm => burden + if self.has_prior_loan { -1.2 } else { 0.3 },
             Climate::Inflation => {
                 let work = if self.employment == "gig" { 1.2 } else { 0.0 };
-                burden - 1.6 + work + if self.has_prior_loan { 1.6 } else { -0.6 }
+                burden + work + if self.has_prior_loan { 0.7 } else { -1.0 }
             }
         };
         1.0 / (1.0 + (-logit).exp())
