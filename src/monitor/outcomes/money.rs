@@ -80,12 +80,7 @@ impl Outcomes {
     }
 
     /// Writes what the window costs, and what the change has cost so far.
-    pub(super) fn price(
-        &self,
-        measuring: &Measuring<'_>,
-        merged: &Merged,
-        measured: &mut MeasuredWindow,
-    ) {
+    pub(super) fn price(&self, measuring: &Measuring<'_>, merged: &Merged, measured: &mut MeasuredWindow) {
         let reference = measuring.reference;
         let rows = reference.rows(measuring.segment);
         let (Some(value), Some(before)) = (&reference.value, &rows.cost) else { return };
@@ -165,13 +160,22 @@ impl MeasuredWindow {
             realised: change(&self.realised, true),
             estimated: change(&self.estimated, is_reliable),
             split: self.split,
-            prior: self.reading.prior.as_ref().map(|prior| PriorShift {
-                class: "1".to_owned(),
-                reference: prior.reference,
-                now: prior.share.value,
-                interval: prior.share.low.zip(prior.share.high).map(|(low, high)| Interval { low, high }),
-            }),
+            prior: self.prior(),
         }
+    }
+
+    /// How the share of class 1 changed: counted where labels tell, for the estimate takes cases of a class
+    /// to be as they were, which a change of the world is not.
+    fn prior(&self) -> Option<PriorShift> {
+        let estimate = self.reading.prior.as_ref()?;
+        let (now, interval) = match &self.positives {
+            Some(counted) => (counted.value, counted.interval()),
+            None => {
+                let ends = estimate.share.low.zip(estimate.share.high);
+                (estimate.share.value, ends.map(|(low, high)| Interval { low, high }))
+            }
+        };
+        Some(PriorShift { class: "1".to_owned(), reference: estimate.reference, now, interval })
     }
 }
 
