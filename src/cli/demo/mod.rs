@@ -145,7 +145,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let result = Demo {
         args,
         files: &files,
-        report: scratch.report()?,
+        reports: scratch.reports()?,
         world,
         receivers,
         watched: watched.as_ref(),
@@ -204,8 +204,8 @@ struct Demo<'a> {
     stop: &'a AtomicBool,
     args: &'a Args,
     files: &'a Files,
-    /// Where the report goes.
-    report: PathBuf,
+    /// Where reports go.
+    reports: PathBuf,
     world: World,
     receivers: Receivers,
     watched: Option<&'a Watched>,
@@ -232,7 +232,7 @@ impl Demo<'_> {
                 steps_in_phase = 0;
             }
             if self.args.once && self.phase == Phase::Resolved && story.is_complete() {
-                self.write_report(story)?;
+                self.write_report("2-end", story)?;
                 return self.world.flush().map(|()| Ending::Told).map_err(Failure::other);
             }
             if self.args.once && begun.elapsed() > ONCE_MAX {
@@ -270,9 +270,11 @@ impl Demo<'_> {
                 let baseline = setup::train(self.files, version)?;
                 self.world.deploy(version);
                 self.phase = Phase::Recovering;
+                // What a reader sees who has to decide, before the new version tells.
+                self.write_report("1-case", story)?;
                 story.retrained(version, rows, &baseline)
             }
-            Phase::Resolved if steps == REPORT_STEPS => self.write_report(story),
+            Phase::Resolved if steps == REPORT_STEPS => self.write_report("2-end", story),
             // The endless demo begins again: the world goes back, which is drift for the new version.
             Phase::Resolved if steps >= REST_STEPS => {
                 let back =
@@ -303,11 +305,12 @@ impl Demo<'_> {
         story.heard(received, self.world.now)
     }
 
-    /// Writes the report, if the store is here.
-    fn write_report(&self, story: &mut Story<'_>) -> Result<(), Failure> {
+    /// Writes a report, if the store is here.
+    fn write_report(&self, name: &str, story: &mut Story<'_>) -> Result<(), Failure> {
         let Some(watched) = self.watched else { return Ok(()) };
-        watched.report(&self.report)?;
-        story.reported(&self.report, self.world.sent())
+        let path = self.reports.join(format!("credit-{name}.html"));
+        watched.report(&path)?;
+        story.reported(&path, self.world.sent())
     }
 }
 

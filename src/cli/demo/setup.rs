@@ -44,20 +44,19 @@ impl Scratch {
         Ok(scratch)
     }
 
-    /// Where the report goes. It stays when the demo is over: beside the demo's files if these stay too, else
-    /// in a new directory.
+    /// The directory of reports. It stays when the demo is over: that of the demo's files if these stay too,
+    /// else a new one.
     ///
     /// # Errors
     /// When that cannot be made.
-    pub fn report(&self) -> Result<PathBuf, Failure> {
-        const NAME: &str = "credit-report.html";
+    pub fn reports(&self) -> Result<PathBuf, Failure> {
         if !self.is_temporary {
-            return Ok(self.dir.join(NAME));
+            return Ok(self.dir.clone());
         }
         let dir = std::env::temp_dir().join(format!("driftline-demo-report-{}", std::process::id()));
         fs::create_dir_all(&dir)
             .map_err(|error| Failure::other(format!("cannot make {}: {error}", dir.display())))?;
-        Ok(dir.join(NAME))
+        Ok(dir)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the demo says while it runs, and the short story at its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,8 +11,9 @@ use crate::cli::Failure;
 use crate::event::Timestamp;
 use crate::incident::{Incident, PerformanceEvidence, Status};
 
-/// Lines of a Slack message that are shown.
-const SLACK_LINES_MAX: usize = 24;
+/// Lines of a Slack message that are shown, and characters of each.
+const SLACK_LINES_MAX: usize = 20;
+const LINE_CHARS_MAX: usize = 150;
 
 /// The kinds of incidents that the story is about, in its order.
 const KINDS: [&str; 2] = ["drift", "performance"];
@@ -30,7 +31,8 @@ pub struct Story<'a> {
     pages: BTreeMap<String, bool>,
     call: Option<Instant>,
     retrained: Option<(u32, usize)>,
-    report: Option<(PathBuf, Sent)>,
+    reports: BTreeSet<PathBuf>,
+    sent: Sent,
 }
 
 /// An incident, as the story has it.
@@ -52,7 +54,8 @@ impl<'a> Story<'a> {
             pages: BTreeMap::new(),
             call: None,
             retrained: None,
-            report: None,
+            reports: BTreeSet::new(),
+            sent: Sent::default(),
         }
     }
 
@@ -77,10 +80,11 @@ impl<'a> Story<'a> {
         ))
     }
 
-    /// The report was written.
+    /// A report was written.
     pub fn reported(&mut self, path: &Path, sent: Sent) -> Result<(), Failure> {
-        self.report = Some((path.to_owned(), sent));
-        self.tell(&format!("driftline report: {}", path.display()))
+        self.reports.insert(path.to_owned());
+        self.sent = sent;
+        self.tell(&format!("driftline report wrote {}", path.display()))
     }
 
     /// A receiver got something.
@@ -114,12 +118,18 @@ impl<'a> Story<'a> {
         }
         self.tell(&format!("Slack got (event time {now}):"))?;
         let lines = std::iter::once(headline).chain(text.iter().map(String::as_str));
-        for line in lines.filter(|line| !line.trim().is_empty()).take(SLACK_LINES_MAX) {
+        let lines: Vec<&str> = lines.filter(|line| !line.trim().is_empty()).collect();
+        for line in lines.iter().take(SLACK_LINES_MAX) {
             // Slack draws the marks; a terminal reads better without them.
             let plain: String = line.chars().filter(|c| !matches!(c, '*' | '`')).collect();
-            writeln!(self.out, "         | {plain}").map_err(Failure::other)?;
+            let short: String = plain.chars().take(LINE_CHARS_MAX).collect();
+            let more = if short.len() < plain.len() { "…" } else { "" };
+            writeln!(self.out, "         | {short}{more}").map_err(Failure::other)?;
         }
-        Ok(())
+        match lines.len().saturating_sub(SLACK_LINES_MAX) {
+            0 => Ok(()),
+            more => writeln!(self.out, "         | … and {more} lines more").map_err(Failure::other),
+        }
     }
 
     fn remember(&mut self, incident: &Incident) {
@@ -165,7 +175,7 @@ impl<'a> Story<'a> {
     pub fn end(&mut self) -> Result<(), Failure> {
         let since = |at: Option<Instant>| match (at, self.changed) {
             (Some(at), Some(changed)) => {
-                format!("{:.1} s", at.saturating_duration_since(changed).as_secs_f64())
+                format!("{:>4.1} s", at.saturating_duration_since(changed).as_secs_f64())
             }
             _ => "-".to_owned(),
         };
@@ -181,28 +191,28 @@ impl<'a> Story<'a> {
         let mut text = format!(
             "\nWhat happened\n  \
              The world changed while credit version 1 was live.\n  \
-             {} later the drift alarm: {columns}. Nobody knew yet whether it did harm.\n  \
-             {} later labels told: {}.\n  \
-             Diagnosis: {}.\n  \
-             So retraining pays, and the trainer was called {} after the change. Version {version}, trained on\n  \
-             {rows} applications of the new world, brought both back: all was over {} after the change.\n",
+             {} later  the drift alarm: {columns}. No label of the new world was there yet.\n  \
+             {} later  the performance alarm, from labels:\n              {}.\n              {}.\n  \
+             {} later  the trainer was called, because retraining pays.\n  \
+             {} later  all was over: version {version}, trained on {rows} applications of the new world, brought\n              \
+             both back.\n  \
+             {} predictions and {} labels were joined; {} labels came twice, {} belonged to no prediction.\n",
             opened[0],
             opened[1],
             found.unwrap_or_default(),
-            kind.unwrap_or("none"),
+            kind.unwrap_or("no diagnosis"),
             since(self.call),
             since(over),
+            self.sent.predictions,
+            self.sent.labels,
+            self.sent.twice,
+            self.sent.foreign,
         );
-        if let Some((path, sent)) = &self.report {
-            text += &format!(
-                "  {} predictions and {} labels were joined; {} labels came twice and {} belonged to no prediction.\n\n\
-                 The report: {}\n",
-                sent.predictions,
-                sent.labels,
-                sent.twice,
-                sent.foreign,
-                path.display()
-            );
+        if !self.reports.is_empty() {
+            text += "\nReports, as they are mailed and printed: the case for retraining, and the end\n";
+        }
+        for path in &self.reports {
+            text += &format!("  {}\n", path.display());
         }
         self.out.write_all(text.as_bytes()).map_err(Failure::other)
     }
