@@ -12,7 +12,7 @@ use crate::event::Timestamp;
 use crate::incident::{Incident, PerformanceEvidence, Status};
 
 /// Lines of a Slack message that are shown, and characters of each.
-const SLACK_LINES_MAX: usize = 20;
+const SLACK_LINES_MAX: usize = 26;
 const LINE_CHARS_MAX: usize = 150;
 
 /// The kinds of incidents that the story is about, in its order.
@@ -118,7 +118,9 @@ impl<'a> Story<'a> {
         }
         self.tell(&format!("Slack got (event time {now}):"))?;
         let lines = std::iter::once(headline).chain(text.iter().map(String::as_str));
-        let lines: Vec<&str> = lines.filter(|line| !line.trim().is_empty()).collect();
+        // Statistics are for those who doubt the words; here they would hide them.
+        let is_shown = |line: &&str| !line.trim().is_empty() && !line.starts_with("effect ");
+        let lines: Vec<&str> = lines.filter(is_shown).collect();
         for line in lines.iter().take(SLACK_LINES_MAX) {
             // Slack draws the marks; a terminal reads better without them.
             let plain: String = line.chars().filter(|c| !matches!(c, '*' | '`')).collect();
@@ -179,34 +181,30 @@ impl<'a> Story<'a> {
             }
             _ => "-".to_owned(),
         };
-        let told = KINDS.map(|kind| self.incidents.get(kind));
-        let opened = told.map(|told| since(told.map(|told| told.opened.0)));
-        let over = told.iter().flatten().map(|told| told.resolved).max().flatten();
-        let columns = told[0].map_or_else(String::new, |told| columns(&told.opened.1));
-        let performance = told[1].map(|told| &told.opened.1);
-        let found = performance.and_then(|incident| incident.performance.as_ref()).map(figures);
-        let kind =
-            performance.and_then(|incident| incident.diagnosis.as_ref()).map(|found| found.kind.advice());
         let (version, rows) = self.retrained.unwrap_or_default();
-        let mut text = format!(
-            "\nWhat happened\n  \
-             The world changed while credit version 1 was live.\n  \
-             {} later  the drift alarm: {columns}. No label of the new world was there yet.\n  \
-             {} later  the performance alarm, from labels:\n              {}.\n              {}.\n  \
-             {} later  the trainer was called, because retraining pays.\n  \
-             {} later  all was over: version {version}, trained on {rows} applications of the new world, brought\n              \
-             both back.\n  \
-             {} predictions and {} labels were joined; {} labels came twice, {} belonged to no prediction.\n",
-            opened[0],
-            opened[1],
-            found.unwrap_or_default(),
-            kind.unwrap_or("no diagnosis"),
-            since(self.call),
-            since(over),
-            self.sent.predictions,
-            self.sent.labels,
-            self.sent.twice,
-            self.sent.foreign,
+        let over = self.incidents.values().map(|told| told.resolved).max().flatten();
+        let mut lines = vec![
+            (self.call, "the trainer was called, because retraining pays".to_owned()),
+            (
+                over,
+                format!(
+                    "all was over: version {version}, trained on {rows} applications of the new world, \
+                     brought both back"
+                ),
+            ),
+        ];
+        for told in self.incidents.values() {
+            let (at, incident) = &told.opened;
+            lines.push((Some(*at), alarm(incident)));
+        }
+        lines.sort_by_key(|(at, _)| *at);
+        let mut text = "\nWhat happened\n  The world changed while credit version 1 was live.\n".to_owned();
+        for (at, line) in lines {
+            text += &format!("  {} later  {line}.\n", since(at));
+        }
+        text += &format!(
+            "  {} predictions and {} labels were joined; {} labels came twice, {} belonged to no prediction.\n",
+            self.sent.predictions, self.sent.labels, self.sent.twice, self.sent.foreign,
         );
         if !self.reports.is_empty() {
             text += "\nReports, as they are mailed and printed: the case for retraining, and the end\n";
@@ -218,28 +216,42 @@ impl<'a> Story<'a> {
     }
 }
 
-/// The columns that moved most.
-fn columns(incident: &Incident) -> String {
-    incident.features.iter().take(3).map(|column| &*column.name).collect::<Vec<_>>().join(", ")
+/// What an alarm said.
+fn alarm(incident: &Incident) -> String {
+    let columns: Vec<&str> = incident.features.iter().take(3).map(|column| &*column.name).collect();
+    let mut text = match incident.kind.as_str() {
+        "performance" => "the performance alarm, from labels".to_owned(),
+        kind => format!("the {kind} alarm, before any label: {}", columns.join(", ")),
+    };
+    let found = incident.performance.as_ref().map(figures);
+    let kind = incident.diagnosis.as_ref().map(|found| found.kind.advice().to_owned());
+    for more in found.into_iter().chain(kind) {
+        text += &format!(";\n{:14}{more}", "");
+    }
+    text
 }
 
 /// The metric and the money of an alarm.
 fn figures(found: &PerformanceEvidence) -> String {
-    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
     let metric = &found.metric;
-    let mut text = format!(
-        "{} {} ({} to {}), {} in training",
-        metric.metric,
-        number(metric.value),
-        number(metric.low),
-        number(metric.high),
-        number(metric.reference),
-    );
+    let ends = |low: Option<f64>, high: Option<f64>| match low.zip(high) {
+        Some((low, high)) => format!(" ({low:.3} to {high:.3})"),
+        None => String::new(),
+    };
+    let mut parts = Vec::new();
+    if let Some(value) = metric.value {
+        parts.push(format!("{} {value:.3}{}", metric.metric, ends(metric.low, metric.high)));
+    }
     if let Some(estimate) = &metric.estimate {
-        text += &format!(", {:.3} by the estimate without labels", estimate.value);
+        let ends = ends(estimate.low, estimate.high);
+        parts.push(format!("estimated {} {:.3}{ends}", metric.metric, estimate.value));
     }
-    if let Some(loss) = found.money.as_ref().and_then(|money| money.loss_per_day.map(|loss| (loss, money))) {
-        text += &format!(", a loss of some {:.0} {} a day", loss.0.value, loss.1.currency);
+    parts.extend(metric.reference.map(|reference| format!("{reference:.3} in training")));
+    if let Some(money) = &found.money {
+        let a_day = |what: &str, loss: f64| format!("{what} of some {loss:.0} {} a day", money.currency);
+        let realised = money.loss_per_day.map(|loss| a_day("a loss", loss.value));
+        let estimated = money.estimated_loss_per_day.map(|loss| a_day("an estimated loss", loss.value));
+        parts.extend(realised.or(estimated));
     }
-    text
+    parts.join(", ")
 }
