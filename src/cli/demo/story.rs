@@ -203,7 +203,7 @@ impl<'a> Story<'a> {
             text += &format!("  {} later  {line}.\n", since(at));
         }
         text += &format!(
-            "  {} predictions and {} labels were joined; {} labels came twice, {} belonged to no prediction.\n",
+            "  {} predictions and {} labels were sent; {} labels were sent twice, {} belong to no prediction.\n",
             self.sent.predictions, self.sent.labels, self.sent.twice, self.sent.foreign,
         );
         if !self.reports.is_empty() {
