@@ -194,3 +194,93 @@ fn evidence(finding: &Finding, end: Timestamp) -> PerformanceEvidence {
         money: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::tests::{at, settings};
+    use super::*;
+    use crate::event::Span;
+    use crate::quality::mistakes::{Judged, Known, Reference};
+    use crate::quality::ticks_of;
+    use crate::summary::outcome::{BinaryShape, OutcomeShape, Predicted, Task, Truth};
+    use crate::window::{self, WindowSettings};
+
+    const HOUR: Span = Span::from_secs(3_600);
+
+    /// 2,000 training rows; one in ten of each class is mistaken.
+    fn reference() -> Arc<Reference> {
+        let shape = OutcomeShape::Binary(BinaryShape::new(&[], 0.5, true, false));
+        let mut total = shape.empty();
+        for row in 0..2_000_u16 {
+            let truth = row % 2;
+            let decision = if row % 20 < 2 { 1 - truth } else { truth };
+            let predicted =
+                Predicted { values: [f64::from(decision)].into(), class: None, amount: None, query: None };
+            shape.add(&mut total, &predicted, Truth::Class(truth), 0).expect("fits");
+        }
+        Arc::new(Reference::new(&shape, &total, std::iter::empty(), HOUR, 200).expect("classes"))
+    }
+
+    /// Passes six hours of a label a second, all mistaken in the second hour; the commit with the incident.
+    fn run(ledger: &mut Ledger) -> (Commit, incident::State) {
+        let mut performance = performance::Settings::new(Task::Binary);
+        performance.windows = vec![WindowSettings { length: HOUR, slide: HOUR }];
+        let mut model = settings(&[(3_600, 3_600)]);
+        model.performance = Some(performance.clone());
+        let ticks =
+            ticks_of(&window::Settings { windows: performance.windows.clone(), ..model.windows.clone() })
+                .expect("an hour has minutes");
+        let reference = reference();
+        let references = |_: Option<&str>, _: &str| Some(Arc::clone(&reference));
+        let positions = [("labels/0".to_owned(), 7)];
+        let around = Around {
+            model: &model,
+            performance: &performance,
+            ticks: &ticks,
+            references: &references,
+            config: "c",
+            positions: &positions,
+        };
+        let (mut watch, mut state, mut commit) =
+            (Watch::default(), incident::State::default(), Commit::default());
+        watch.retune(Some(ticks));
+        for second in 0..6 * 3_600_i64 {
+            let is_mistake = second % 20 < 2 || (3_600..7_200).contains(&second);
+            let class = u16::from(second % 2 == 0);
+            let decision = if is_mistake { 1 - class } else { class };
+            let judged = Judged { class, decision, is_mistake };
+            watch.add(&ticks, Known { version: Some("v1"), baseline: "b", time: at(second), judged }, 4);
+            if second % 60 == 0 {
+                pass_mistakes(&mut watch, &mut state, ledger, at(second), &around, &mut commit);
+            }
+        }
+        (commit, state)
+    }
+
+    #[test]
+    fn a_break_opens_an_incident_about_performance_that_quiet_rounds_resolve() {
+        let mut ledger = Ledger::default();
+        let (commit, state) = run(&mut ledger);
+        let opened = commit.transitions.first().expect("opened");
+        assert_eq!((opened.status, opened.kind.as_str()), (Status::Open, "performance"));
+        assert_eq!((opened.opened_at, opened.window_start), (at(3_660), at(3_600)));
+        assert_eq!((opened.version.as_deref(), opened.baseline.as_str()), (Some("v1"), "b"));
+        assert!(opened.retrained_at.is_empty(), "there are no labels to train on yet");
+        let known = opened.performance.as_ref().expect("what spoke");
+        assert_eq!(known.cause, Some(Cause::Sudden));
+        assert_eq!((known.labels, known.metric.value, known.metric.n), (30, Some(1.0), 30));
+        assert!(known.metric.low.is_some_and(|low| low > 0.88) && known.metric.high == Some(1.0));
+        assert_eq!(known.metric.reference, Some(0.1));
+        let first = opened.features.first().expect("a column");
+        assert_eq!((first.name.as_ref(), first.test.as_deref()), ("(errors of class 0)", Some("mistakes")));
+        assert!(!opened.calibrated && opened.note.as_deref() == Some(UNCALIBRATED));
+        let last = commit.transitions.last().expect("resolved");
+        assert_eq!(last.status, Status::Resolved);
+        // The evidence outlasts the break by some minutes, so that round is not quiet; the next two are.
+        assert_eq!(last.resolved_at, Some(at(5 * 3_600)));
+        assert!(state.open().is_none());
+        assert_ne!(ledger, Ledger::default());
+    }
+}

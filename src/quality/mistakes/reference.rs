@@ -1,5 +1,7 @@
 //! What is a mistake, and how often the training rows had one.
 
+use std::collections::VecDeque;
+
 use crate::event::{Span, Timestamp};
 use crate::quality::RATE_WATCHED_MAX;
 use crate::sequential::upper_rate;
@@ -26,6 +28,8 @@ pub fn floor_of(expected: f64) -> f64 {
 pub struct Judged {
     /// The class that came true; 0 where truths are numbers.
     pub class: u16,
+    /// The class that was decided for; 0 where truths are numbers.
+    pub decision: u16,
     /// Whether the model erred.
     pub is_mistake: bool,
 }
@@ -38,6 +42,8 @@ pub struct Reference {
     /// The end of that bin, in the unit of the predictions.
     usual_error: Option<f64>,
     classes: Vec<Class>,
+    /// Highest rates of mistakes that are expected by decision; empty where truths are numbers.
+    decisions: Vec<Option<f64>>,
     is_calibrated: bool,
 }
 
@@ -50,6 +56,9 @@ pub(super) struct Class {
     /// The highest rate that is expected, 0 to 1; `None` is not watched.
     pub(super) expected: Option<f64>,
 }
+
+/// Of a decision that is mistaken more often than this nothing can be confirmed.
+const CONFIRMABLE_MAX: f64 = 0.999;
 
 /// Labels, and how many of them show a mistake.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -86,18 +95,25 @@ impl Reference {
         labels_min: u64,
     ) -> Option<Self> {
         let mut reference = Self::empty(shape, total)?;
-        let all = reference.counts(shape, total);
+        let (all, decided) = reference.counts(shape, total);
         let highest = highest_rates(
-            panes.map(|(start, summary)| (start, reference.counts(shape, &summary))),
+            panes.map(|(start, summary)| (start, reference.counts(shape, &summary).0)),
             stretch,
             labels_min.max(1),
         );
-        let level = BOUNDS_LEVEL / all.len().max(1) as f64;
+        // Each class has two bounds: where it came true, and where it was decided for.
+        let level = BOUNDS_LEVEL / (2 * all.len().max(1)) as f64;
         for (place, (class, counts)) in reference.classes.iter_mut().zip(all).enumerate() {
             let bound = upper_rate(counts.mistakes, counts.labels, 1.0 - level);
             let high = highest.as_ref().and_then(|rates| rates.get(place)).copied().unwrap_or(0.0);
             class.counts = counts;
             class.expected = Some(bound.max(high)).filter(|rate| *rate <= RATE_WATCHED_MAX);
+        }
+        if reference.usual_error.is_none() {
+            let bound = |counts: Counts| upper_rate(counts.mistakes, counts.labels, 1.0 - level);
+            let confirmable = |rate: &f64| *rate <= CONFIRMABLE_MAX;
+            reference.decisions =
+                decided.into_iter().map(|counts| Some(bound(counts)).filter(confirmable)).collect();
         }
         reference.is_calibrated = highest.is_some();
         Some(reference)
@@ -115,15 +131,16 @@ impl Reference {
             OutcomeShape::Ranking => return None,
         };
         let classes = names.into_iter().map(class).collect();
-        Some(Self { usual_bin, usual_error, classes, is_calibrated: false })
+        Some(Self { usual_bin, usual_error, classes, decisions: Vec::new(), is_calibrated: false })
     }
 
-    /// Labels and mistakes of each class.
-    fn counts(&self, shape: &OutcomeShape, summary: &OutcomeSummary) -> Vec<Counts> {
+    /// Labels and mistakes of each class that came true, and of each that was decided for.
+    fn counts(&self, shape: &OutcomeShape, summary: &OutcomeSummary) -> (Vec<Counts>, Vec<Counts>) {
         let classes = self.classes.len();
         let mut counts = vec![Counts::default(); classes];
-        let mut add = |class: usize, is_mistake: bool, labels: u64| {
-            if let Some(counts) = counts.get_mut(class) {
+        let mut decided = counts.clone();
+        let mut add = |class: usize, decision: usize, is_mistake: bool, labels: u64| {
+            for counts in [counts.get_mut(class), decided.get_mut(decision)].into_iter().flatten() {
                 counts.labels = counts.labels.saturating_add(labels);
                 counts.mistakes = counts.mistakes.saturating_add(if is_mistake { labels } else { 0 });
             }
@@ -131,26 +148,28 @@ impl Reference {
         match shape {
             OutcomeShape::Binary(shape) => {
                 for (truth, decision) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-                    let labels = (0..shape.bins()).map(|bin| shape.outcome_at(bin, decision, truth));
-                    add(truth, truth != decision, labels.map(|at| summary.outcomes.get(at)).sum());
+                    for bin in 0..shape.bins() {
+                        let at = shape.outcome_at(bin, decision, truth);
+                        add(truth, decision, truth != decision, summary.outcomes.get(at));
+                    }
                 }
             }
             OutcomeShape::Multiclass(shape) => {
                 for truth in 0..classes {
                     for decision in 0..classes {
                         let labels = summary.outcomes.get(shape.confusion_at(truth, decision));
-                        add(truth, truth != decision, labels);
+                        add(truth, decision, truth != decision, labels);
                     }
                 }
             }
             OutcomeShape::Regression(shape) => {
                 for bin in 0..RegressionShape::error_bins() {
-                    add(0, bin > self.usual_bin, errors_in(shape, summary, bin));
+                    add(0, 0, bin > self.usual_bin, errors_in(shape, summary, bin));
                 }
             }
             OutcomeShape::Ranking => {}
         }
-        counts
+        (counts, decided)
     }
 
     /// Whether a case is a mistake; `None` when it does not fit the task.
@@ -159,11 +178,11 @@ impl Reference {
         match (shape, truth) {
             (OutcomeShape::Regression(shape), Truth::Number(truth)) => {
                 let error = (predicted.values.first()? - truth).abs();
-                Some(Judged { class: 0, is_mistake: shape.error_bin(error) > self.usual_bin })
+                Some(Judged { class: 0, decision: 0, is_mistake: shape.error_bin(error) > self.usual_bin })
             }
             (_, Truth::Class(class)) => {
-                let decision = shape.decision(predicted).ok()??;
-                Some(Judged { class, is_mistake: decision != usize::from(class) })
+                let decision = u16::try_from(shape.decision(predicted).ok()??).ok()?;
+                Some(Judged { class, decision, is_mistake: decision != class })
             }
             _ => None,
         }
@@ -177,6 +196,16 @@ impl Reference {
     /// The highest rate of mistakes that is expected among labels of a class; `None` when it is not watched.
     pub fn expected(&self, class: u16) -> Option<f64> {
         self.class(class)?.expected
+    }
+
+    /// The highest rate of mistakes that is expected among labels of a decision; `None` when it is not watched.
+    pub(super) fn expected_of_decision(&self, decision: u16) -> Option<f64> {
+        self.decisions.get(usize::from(decision)).copied().flatten()
+    }
+
+    /// Number of decisions that are watched.
+    pub(super) fn decisions(&self) -> usize {
+        self.decisions.iter().flatten().count()
     }
 
     pub(super) fn class(&self, class: u16) -> Option<&Class> {
@@ -196,17 +225,18 @@ impl Reference {
 
 /// Absolute errors in a bin, over all strata.
 fn errors_in(shape: &RegressionShape, summary: &OutcomeSummary, bin: usize) -> u64 {
-    (0..STRATA).map(|stratum| summary.outcomes.get(shape.error_at(stratum, bin))).sum()
+    let of_strata = (0..STRATA).map(|stratum| summary.outcomes.get(shape.error_at(stratum, bin)));
+    of_strata.fold(0, u64::saturating_add)
 }
 
 /// The bin that holds the quantile of the absolute errors, if there are any and its end is known.
 fn usual_bin(shape: &RegressionShape, total: &OutcomeSummary) -> Option<usize> {
     let bins = RegressionShape::error_bins();
     let counts: Vec<u64> = (0..bins).map(|bin| errors_in(shape, total, bin)).collect();
-    let needed = USUAL_SHARE * counts.iter().sum::<u64>() as f64;
+    let needed = USUAL_SHARE * counts.iter().fold(0, |sum: u64, count| sum.saturating_add(*count)) as f64;
     let mut below = 0_u64;
     let bin = counts.iter().position(|count| {
-        below += count;
+        below = below.saturating_add(*count);
         below > 0 && below as f64 >= needed
     });
     bin.filter(|bin| bin + 1 < bins)
@@ -219,20 +249,22 @@ fn highest_rates(
     stretch: Span,
     labels_min: u64,
 ) -> Option<Vec<f64>> {
-    let mut within: std::collections::VecDeque<(Timestamp, Vec<Counts>)> = std::collections::VecDeque::new();
+    let mut within: VecDeque<(Timestamp, Vec<Counts>)> = VecDeque::new();
     let mut sums: Vec<Counts> = Vec::new();
     let mut highest: Option<Vec<f64>> = None;
     for (start, counts) in panes {
         sums.resize(counts.len(), Counts::default());
         let highest = highest.get_or_insert_with(|| vec![0.0; counts.len()]);
         for (sum, more) in sums.iter_mut().zip(&counts) {
-            (sum.labels, sum.mistakes) = (sum.labels + more.labels, sum.mistakes + more.mistakes);
+            sum.labels = sum.labels.saturating_add(more.labels);
+            sum.mistakes = sum.mistakes.saturating_add(more.mistakes);
         }
         within.push_back((start, counts));
         while within.front().is_some_and(|(first, _)| *first + stretch <= start) {
             let Some((_, gone)) = within.pop_front() else { break };
             for (sum, less) in sums.iter_mut().zip(&gone) {
-                (sum.labels, sum.mistakes) = (sum.labels - less.labels, sum.mistakes - less.mistakes);
+                sum.labels = sum.labels.saturating_sub(less.labels);
+                sum.mistakes = sum.mistakes.saturating_sub(less.mistakes);
             }
         }
         for (highest, sum) in highest.iter_mut().zip(&sums).filter(|(_, sum)| sum.labels >= labels_min) {

@@ -1,3 +1,5 @@
+use std::sync::{Arc, LazyLock};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -7,7 +9,6 @@ use crate::summary::outcome::{
     BinaryShape, MulticlassShape, OutcomeShape, OutcomeSummary, Predicted, RegressionShape, Truth,
 };
 use crate::window::{self, WindowSettings};
-use std::sync::Arc;
 
 pub(super) const DAY: i64 = 86_400;
 
@@ -60,8 +61,11 @@ pub(super) fn binary(cells: [(u16, u16, u64); 4]) -> OutcomeSummary {
 
 /// 20,000 training rows: 8 % of the negatives and 20 % of the positives are mistaken.
 pub(super) fn reference() -> Arc<Reference> {
-    let total = binary([(0, 0, 14_720), (0, 1, 1_280), (1, 0, 800), (1, 1, 3_200)]);
-    Arc::new(of(&binary_shape(), &total).expect("classes know mistakes"))
+    static REFERENCE: LazyLock<Arc<Reference>> = LazyLock::new(|| {
+        let total = binary([(0, 0, 14_720), (0, 1, 1_280), (1, 0, 800), (1, 1, 3_200)]);
+        Arc::new(of(&binary_shape(), &total).expect("classes know mistakes"))
+    });
+    Arc::clone(&REFERENCE)
 }
 
 fn of(shape: &OutcomeShape, total: &OutcomeSummary) -> Option<Reference> {
@@ -91,14 +95,13 @@ impl Feed {
         let reference = Arc::clone(&self.reference);
         let lookup = |_: Option<&str>, baseline: &str| (baseline == "b").then(|| Arc::clone(&reference));
         while let Some(passed) = self.watch.pass(up_to, &self.limits, &lookup) {
-            for report in passed {
-                match &report.state {
-                    State::Alarming(_) => self.limits.is_open = true,
-                    State::Quiet => self.limits.is_open = false,
-                    State::Unclear => {}
-                }
-                reports.push(report);
+            let Some(report) = passed else { continue };
+            match &report.state {
+                State::Alarming(_) => self.limits.is_open = true,
+                State::Quiet => self.limits.is_open = false,
+                State::Unclear => {}
             }
+            reports.push(report);
         }
         reports
     }
@@ -111,7 +114,12 @@ impl Feed {
 }
 
 fn known(time: Timestamp, class: u16, is_mistake: bool) -> Known<'static> {
-    Known { version: Some("v1"), baseline: "b", time, judged: Judged { class, is_mistake } }
+    Known {
+        version: Some("v1"),
+        baseline: "b",
+        time,
+        judged: Judged { class, decision: if is_mistake { 1 - class } else { class }, is_mistake },
+    }
 }
 
 fn findings(report: &Report<Finding>) -> &[Finding] {
@@ -237,7 +245,11 @@ fn a_sudden_break_is_seen_and_told_with_its_figures() {
     assert!(first.end <= at(605 * 60), "{}", first.end);
     assert!(finding.rate() > 0.6 && (finding.training_rate - 0.2).abs() < 1e-9);
     assert_eq!(finding.name().as_ref(), "(errors of class 1)");
-    assert!(finding.words().starts_with("wrong in 7"), "{}", finding.words());
+    assert!(
+        finding.words().starts_with("wrong in 80 % of 20 labels of class 1 since 10:00 UTC"),
+        "{}",
+        finding.words()
+    );
     assert_eq!(reports.len(), 1, "told once");
 }
 
@@ -253,6 +265,18 @@ fn an_incident_hears_of_quiet_rounds_once_the_break_is_over() {
     }
     assert_eq!(last.first().map(|(_, is_quiet)| *is_quiet), Some(false), "the round of the break");
     assert_eq!(last.get(1), Some(&(at(2 * DAY), true)), "the round after it: {last:?}");
+}
+
+#[test]
+fn a_long_break_is_over_when_it_is_over() {
+    // The rate is back just below what is expected, so the evidence is slow to fade.
+    let mut feed = Feed::new(reference());
+    let mut quiet = None;
+    for minute in 0..14 * 1_440 {
+        let reports = feed.minute(minute, 10, if minute < 5 * 1_440 { 6 } else { 2 });
+        quiet = quiet.or(reports.iter().find(|report| report.state == State::Quiet).map(|report| report.end));
+    }
+    assert_eq!(quiet, Some(at(7 * DAY)), "the second round after five days");
 }
 
 #[test]
@@ -309,6 +333,24 @@ fn more_versions_than_the_limit_are_left_out() {
         feed.watch.add(&ticks(), Known { version: Some(name), ..known(at(0), 1, true) }, 4);
     }
     assert_eq!(feed.watch.versions().count(), 4);
+}
+
+#[test]
+fn more_ticks_than_may_wait_are_left_out() {
+    let mut feed = Feed::new(reference());
+    let ticks_max = i64::try_from(crate::quality::WAITING_MAX).expect("small");
+    (0..ticks_max).for_each(|tick| feed.add(at(tick * 60), 1, false));
+    let full = feed.watch.clone();
+    feed.add(at(ticks_max * 60), 1, false);
+    assert_eq!(feed.watch, full);
+    feed.add(at(0), 1, false);
+    assert_ne!(feed.watch, full, "a tick that waits is added to");
+}
+
+#[test]
+fn a_label_with_a_time_before_its_prediction_is_known_with_the_prediction() {
+    assert_eq!(Known::at(at(100), Span::from_secs(7)), at(107));
+    assert_eq!(Known::at(at(100), Span::from_secs(-7)), at(100));
 }
 
 #[test]

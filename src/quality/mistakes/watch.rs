@@ -24,6 +24,9 @@ const SILENT_ROUNDS: i64 = 8;
 /// A stream that is worth less is forgotten, as in the early watch.
 const WORTH_MIN: f64 = 0.1;
 
+/// Page's likelihood ratio needs a rate below 1.
+const PAGE_RATE_MAX: f64 = 0.9999;
+
 /// Labels without which a stream does not speak, where windows need `labels_min`.
 pub fn labels_least(labels_min: u64) -> u64 {
     (labels_min / LABELS_SHARE).max(1)
@@ -49,6 +52,8 @@ struct VersionTick {
     baseline: String,
     /// Labels and mistakes by the class that came true.
     classes: BTreeMap<u16, (u64, u64)>,
+    /// The same by the class that was decided for.
+    decisions: BTreeMap<u16, (u64, u64)>,
 }
 
 /// The detectors of a version.
@@ -62,6 +67,9 @@ struct Version {
     seen: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     classes: BTreeMap<u16, Evidence>,
+    /// What confirms it: the evidence by the class that was decided for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    decisions: BTreeMap<u16, Evidence>,
 }
 
 /// The evidence of a stream that has had mistakes lately; the others have none and need no place.
@@ -86,6 +94,14 @@ pub struct Known<'a> {
     pub time: Timestamp,
     /// What it showed.
     pub judged: Judged,
+}
+
+impl Known<'_> {
+    /// When the truth of a prediction was known that has this time, and whose label came so long after it.
+    /// A label may carry a time before its prediction's.
+    pub fn at(prediction: Timestamp, delay: Span) -> Timestamp {
+        prediction.max(prediction + delay)
+    }
 }
 
 /// When there is an alarm.
@@ -116,6 +132,8 @@ struct Passing<'a> {
     limits: &'a Limits,
     /// What the worths of all streams must add up to for an alarm.
     threshold: f64,
+    /// What those of the decisions must add up to.
+    confirmed_at: f64,
     references: Lookup<'a>,
 }
 
@@ -157,13 +175,19 @@ impl Watch {
         let place = tick.binary_search_by(|other| (other.name.as_deref(), other.baseline.as_str()).cmp(&its));
         let place = place.unwrap_or_else(|place| {
             let (name, baseline) = (known.version.map(str::to_owned), known.baseline.to_owned());
-            tick.insert(place, VersionTick { name, baseline, classes: BTreeMap::new() });
+            tick.insert(
+                place,
+                VersionTick { name, baseline, classes: BTreeMap::new(), decisions: BTreeMap::new() },
+            );
             place
         });
         if let Some(counts) = tick.get_mut(place) {
-            let (labels, mistakes) = counts.classes.entry(known.judged.class).or_default();
-            *labels = labels.saturating_add(1);
-            *mistakes = mistakes.saturating_add(u64::from(known.judged.is_mistake));
+            let Judged { class, decision, is_mistake } = known.judged;
+            let sides = [counts.classes.entry(class), counts.decisions.entry(decision)];
+            for (labels, mistakes) in sides.map(std::collections::btree_map::Entry::or_default) {
+                *labels = labels.saturating_add(1);
+                *mistakes = mistakes.saturating_add(u64::from(is_mistake));
+            }
         }
     }
 
@@ -183,16 +207,25 @@ impl Watch {
             counts.name.as_deref() == known.version && counts.baseline == known.baseline
         };
         let Some(counts) = tick.iter_mut().find(its) else { return false };
-        let mistake = u64::from(known.judged.is_mistake);
-        let class = counts.classes.get_mut(&known.judged.class);
-        let Some((labels, mistakes)) = class.filter(|(labels, mistakes)| {
-            // As many right ones, or wrong ones, as are to be taken away.
-            if mistake > 0 { *mistakes > 0 } else { *labels > *mistakes }
-        }) else {
+        let Judged { class, decision, is_mistake } = known.judged;
+        let mistake = u64::from(is_mistake);
+        let (Some(of_class), Some(of_decision)) =
+            (counts.classes.get_mut(&class), counts.decisions.get_mut(&decision))
+        else {
             return false;
         };
-        (*labels, *mistakes) = (*labels - 1, *mistakes - mistake);
+        // As many right ones, or wrong ones, as are to be taken away.
+        let has = |(labels, mistakes): &(u64, u64)| {
+            if is_mistake { *mistakes > 0 } else { *labels > *mistakes }
+        };
+        if !has(of_class) || !has(of_decision) {
+            return false;
+        }
+        for (labels, mistakes) in [of_class, of_decision] {
+            (*labels, *mistakes) = (*labels - 1, *mistakes - mistake);
+        }
         counts.classes.retain(|_, (labels, _)| *labels > 0);
+        counts.decisions.retain(|_, (labels, _)| *labels > 0);
         tick.retain(|counts| !counts.classes.is_empty());
         if tick.is_empty() {
             self.waiting.remove(&start);
@@ -209,7 +242,8 @@ impl Watch {
             Err(_) if self.versions.len() >= versions_max => false,
             Err(place) => {
                 let (name, baseline) = (known.version.map(str::to_owned), known.baseline.to_owned());
-                let fresh = Version { name, baseline, seen: None, classes: BTreeMap::new() };
+                let (classes, decisions) = (BTreeMap::new(), BTreeMap::new());
+                let fresh = Version { name, baseline, seen: None, classes, decisions };
                 self.versions.insert(place, fresh);
                 true
             }
@@ -236,8 +270,10 @@ impl Watch {
         let end = start + self.tick;
         self.passed = self.passed.max(Some(end));
         self.note_seen(start, &tick, limits);
-        let threshold = limits.ticks_per_alarm * self.streams(references) as f64;
-        let passing = Passing { start, end, tick: &tick, limits, threshold, references };
+        let (streams, decisions) = self.streams(references);
+        let [threshold, confirmed_at] =
+            [streams, decisions].map(|streams| limits.ticks_per_alarm * streams as f64);
+        let passing = Passing { start, end, tick: &tick, limits, threshold, confirmed_at, references };
         self.take(passing);
         let report = self.report(passing);
         self.forget();
@@ -253,14 +289,18 @@ impl Watch {
             } else if version.seen.is_some_and(|seen| seen + silence <= start) {
                 version.seen = None;
                 version.classes.clear();
+                version.decisions.clear();
             }
         }
     }
 
-    /// Number of streams that are watched now.
-    fn streams(&self, references: Lookup<'_>) -> usize {
+    /// Number of streams that are watched now, and of decisions that confirm what they show.
+    fn streams(&self, references: Lookup<'_>) -> (usize, usize) {
         let seen = self.versions.iter().filter(|version| version.seen.is_some());
-        seen.filter_map(|version| version.reference(references)).map(|reference| reference.streams()).sum()
+        seen.filter_map(|version| version.reference(references))
+            .fold((0, 0), |(streams, decisions), known| {
+                (streams + known.streams(), decisions + known.decisions())
+            })
     }
 
     /// Every detector takes the tick.
@@ -269,19 +309,21 @@ impl Watch {
             let Some(reference) = version.reference(passing.references) else {
                 // It starts anew if it comes back.
                 version.classes.clear();
+                version.decisions.clear();
                 continue;
             };
             let Some(counts) = passing.tick.iter().find(|counts| counts.is_of(version)) else { continue };
-            for (class, (labels, mistakes)) in &counts.classes {
-                let Some(expected) = reference.expected(*class) else { continue };
-                if *mistakes > 0 || version.classes.contains_key(class) {
-                    let evidence =
-                        version.classes.entry(*class).or_insert_with(|| Evidence::new(passing.start));
-                    let shown = Counts { labels: *labels, mistakes: *mistakes };
-                    evidence.take(shown, expected, passing);
-                }
-            }
+            take_all(&mut version.classes, &counts.classes, |class| reference.expected(class), passing);
+            let of_decision = |decision| reference.expected_of_decision(decision);
+            take_all(&mut version.decisions, &counts.decisions, of_decision, passing);
         }
+    }
+
+    /// Whether the decisions bear an alarm out: their worths add up to it too, if any decision is watched.
+    fn is_confirmed(&self, passing: Passing<'_>) -> bool {
+        let evidence = self.versions.iter().flat_map(|version| version.decisions.values());
+        let sum: f64 = evidence.map(Evidence::worth).sum();
+        sum >= passing.confirmed_at
     }
 
     /// What is to be told, if anything.
@@ -292,7 +334,8 @@ impl Watch {
         let speaks =
             |stream: &&Stream<'_>| stream.is_large() && stream.evidence.labels >= limits.labels_least;
         let sum: f64 = streams.iter().filter(speaks).map(|stream| stream.finding.worth).sum();
-        let is_over = sum > 0.0 && sum >= threshold;
+        let is_confirmed = self.is_confirmed(passing);
+        let is_over = sum > 0.0 && sum >= threshold && is_confirmed;
         let carries = |stream: &&Stream<'_>| stream.finding.worth >= limits.ticks_per_alarm;
         let carriers: Vec<&Stream<'_>> = streams.iter().filter(speaks).filter(carries).collect();
         let is_fresh = carriers.iter().any(|stream| stream.is_fresh);
@@ -301,7 +344,8 @@ impl Watch {
             findings.extend(carriers.into_iter().map(|stream| stream.finding.clone()));
             findings.sort_by(|a, b| b.excess().total_cmp(&a.excess()));
         }
-        let is_calm = streams.iter().all(|stream| stream.finding.worth < 1.0 || !stream.is_large());
+        let is_awake = |stream: &Stream<'_>| stream.finding.worth >= 1.0 && stream.is_large();
+        let is_calm = !is_confirmed || !streams.iter().any(is_awake);
         let alarm: Vec<(String, f64)> =
             findings.iter().map(|finding| (label(finding), finding.excess())).collect();
         let outcome = Outcome { start, end, alarm: &alarm, is_over, is_calm };
@@ -316,6 +360,7 @@ impl Watch {
         let Self { versions, waiting, .. } = self;
         for version in versions.iter_mut() {
             version.classes.retain(|_, evidence| evidence.worth() >= WORTH_MIN);
+            version.decisions.retain(|_, evidence| evidence.worth() >= WORTH_MIN);
         }
         let waits = |version: &Version| waiting.values().flatten().any(|counts| counts.is_of(version));
         versions.retain(|version| version.seen.is_some() || waits(version));
@@ -378,16 +423,34 @@ impl Evidence {
         }
         self.labels = self.labels.saturating_add(shown.labels);
         self.mistakes = self.mistakes.saturating_add(shown.mistakes);
-        let high = expected + floor_of(expected);
+        let high = (expected + floor_of(expected)).min(PAGE_RATE_MAX);
         let right = shown.labels.saturating_sub(shown.mistakes) as f64;
-        self.page +=
+        let cap = worth_max(passing.threshold.max(passing.confirmed_at));
+        let grown =
             shown.mistakes as f64 * (high / expected).ln() + right * ((1.0 - high) / (1.0 - expected)).ln();
-        let cap = worth_max(passing.threshold);
+        // Held as the bets are, so that a long break does not count for long once it is over.
+        self.page = (self.page + grown).min(cap.ln());
         CountedBets::new(expected).update(&mut self.worths, shown.labels, shown.mistakes, cap);
     }
 
     fn worth(&self) -> f64 {
         CountedBets::mean(&self.worths)
+    }
+}
+
+/// Every detector of one side takes its counts of a tick.
+fn take_all(
+    known: &mut BTreeMap<u16, Evidence>,
+    counts: &BTreeMap<u16, (u64, u64)>,
+    expected: impl Fn(u16) -> Option<f64>,
+    passing: Passing<'_>,
+) {
+    for (class, (labels, mistakes)) in counts {
+        let Some(expected) = expected(*class) else { continue };
+        if *mistakes > 0 || known.contains_key(class) {
+            let evidence = known.entry(*class).or_insert_with(|| Evidence::new(passing.start));
+            evidence.take(Counts { labels: *labels, mistakes: *mistakes }, expected, passing);
+        }
     }
 }
 
