@@ -90,9 +90,17 @@ impl About<'_> {
     /// operator asked that it pay, it has to.
     fn lets_retrain(&self, retrain: &RetrainSettings) -> bool {
         let is_fault = self.diagnosis.is_some_and(|diagnosis| diagnosis.kind == DiagnosisKind::DataFault);
-        let money = self.performance.and_then(|performance| performance.money.as_ref());
-        let pays = money.and_then(|money| money.retrain_pays);
-        !is_fault && (!retrain.only_if_it_pays || pays == Some(true))
+        !is_fault && (!retrain.only_if_it_pays || self.pays())
+    }
+
+    /// Whether retraining pays. An estimate without labels takes like cases to come out as they did: by it a
+    /// mix of dearer cases is dear for any model, and a new one saves nothing unless this one is found worse.
+    fn pays(&self) -> bool {
+        let Some(money) = self.performance.and_then(|performance| performance.money.as_ref()) else {
+            return false;
+        };
+        let is_worse = self.diagnosis.is_some_and(|diagnosis| diagnosis.kind.calls_for_retraining());
+        money.retrain_pays == Some(true) && (money.loss_per_day.is_some() || is_worse)
     }
 }
 

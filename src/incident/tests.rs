@@ -190,3 +190,59 @@ fn an_incident_resolves_although_its_window_length_was_taken_out_of_the_configur
     step(&mut state, &settings, verdict(1, false, "1", vec![]));
     assert_eq!(step(&mut state, &settings, verdict(2, false, "1", vec![])).transitions.len(), 1);
 }
+
+#[test]
+fn an_estimated_loss_pays_for_no_retraining_of_a_model_that_is_not_found_worse() {
+    use crate::performance::diagnosis::Confidence;
+    use crate::performance::{Maturity, MetricReading, MoneyReading, Ranged};
+    let loss = Ranged { value: 100.0, low: Some(50.0), high: Some(150.0) };
+    let evidence = |realised: Option<Ranged>| PerformanceEvidence {
+        window_start: Timestamp::default(),
+        window_end: Timestamp::default() + DAY,
+        metric: MetricReading {
+            metric: "roc_auc".into(),
+            value: None,
+            low: None,
+            high: None,
+            n: 0,
+            bound: 0.0,
+            status: "insufficient_data".into(),
+            detail: None,
+            reference: None,
+            estimate: None,
+            estimate_holds: None,
+        },
+        cause: None,
+        predictions: 500,
+        labels: 0,
+        coverage: None,
+        maturity: Maturity::Waiting,
+        split: None,
+        money: Some(MoneyReading {
+            currency: "EUR".into(),
+            cost: None,
+            estimated_cost: None,
+            reference_cost: 1.0,
+            per_day: 500.0,
+            loss_per_day: realised,
+            estimated_loss_per_day: Some(loss),
+            accumulated: None,
+            since: None,
+            retrain_cost: 10.0,
+            break_even_days: Some(0.1),
+            retrain_pays: Some(true),
+            horizon: DAY,
+        }),
+    };
+    let retrain =
+        RetrainSettings { only_if_it_pays: true, ..settings().retrain.expect("the settings have one") };
+    let asks = |kind: DiagnosisKind, realised: Option<Ranged>| {
+        let diagnosis = Diagnosis { kind, confidence: Confidence::Low, evidence: Vec::new() };
+        let (performance, diagnosis) = (Some(&evidence(realised)), Some(&diagnosis));
+        About { performance, diagnosis, ..About::DRIFT }.lets_retrain(&retrain)
+    };
+    assert!(!asks(DiagnosisKind::Unclear, None) && !asks(DiagnosisKind::HarmlessShift, None));
+    assert!(asks(DiagnosisKind::HarmfulShift, None));
+    assert!(asks(DiagnosisKind::Unclear, Some(loss)));
+    assert!(!asks(DiagnosisKind::DataFault, Some(loss)));
+}

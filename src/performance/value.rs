@@ -369,6 +369,8 @@ pub struct WindowCost {
     pub cost: Mean,
     /// What that rests on.
     pub basis: Basis,
+    /// The mean cost that it is compared with: that of the training rows of the version it is of.
+    pub reference: Mean,
 }
 
 /// Money lost since a start.
@@ -384,32 +386,37 @@ pub struct AccumulatedLoss {
     pub estimated_windows: u64,
 }
 
-/// Loss over windows that share no row: Σ N·(U − U_ref).
+/// Loss over windows that share no row: Σ N·(U − U_ref), each with the reference of its own version.
 ///
 /// Its variance has three parts. Windows with labels are independent: Σ N²·v. Windows without labels share
 /// one estimator, so that an error of its calibration is in all of them alike; they are taken to be wrong
-/// together, which is the most their sum can be off: (Σ N·√v)². All are compared with one reference, whose
-/// error counts in full: (Σ N)²·v_ref.
+/// together, which is the most their sum can be off: (Σ N·√v)². Windows that are compared with the same
+/// reference share its error, which counts in full: (Σ N)²·v_ref; references that differ are independent.
 ///
 /// # Errors
 /// `InsufficientData` without windows; `Degenerate` when a number is not finite.
-pub fn accumulated_loss(windows: &[WindowCost], reference: &Mean) -> Result<AccumulatedLoss, NotComputable> {
+pub fn accumulated_loss(windows: &[WindowCost]) -> Result<AccumulatedLoss, NotComputable> {
     if windows.is_empty() {
         return Err(NotComputable::InsufficientData { n: 0, needed: 1 });
     }
-    let (mut value, mut independent, mut together, mut all) = (0.0, 0.0, 0.0, 0.0);
+    let (mut value, mut independent, mut together) = (0.0, 0.0, 0.0);
+    let mut references: Vec<(Mean, f64)> = Vec::new();
     for window in windows {
         let rows = window.rows as f64;
-        value += rows * (window.cost.value - reference.value);
-        all += rows;
+        value += rows * (window.cost.value - window.reference.value);
+        match references.iter_mut().find(|(reference, _)| *reference == window.reference) {
+            Some((_, all)) => *all += rows,
+            None => references.push((window.reference, rows)),
+        }
         match window.basis {
             Basis::Realised => independent += rows * rows * window.cost.variance,
             Basis::Estimated => together += rows * window.cost.variance.sqrt(),
         }
     }
+    let of_references: f64 = references.iter().map(|(reference, all)| all * all * reference.variance).sum();
     let estimated = windows.iter().filter(|window| window.basis == Basis::Estimated).count();
     Ok(AccumulatedLoss {
-        loss: Loss::new(value, independent + together * together + all * all * reference.variance)?,
+        loss: Loss::new(value, independent + together * together + of_references)?,
         rows: total(windows.iter().map(|window| window.rows)),
         windows: windows.len() as u64,
         estimated_windows: estimated as u64,
@@ -636,9 +643,12 @@ mod tests {
 
     #[test]
     fn the_reference_is_wrong_in_every_window_alike() {
-        let window = |basis| WindowCost { rows: 100, cost: mean(3.0, 0.01), basis };
+        let window =
+            |basis| WindowCost { rows: 100, cost: mean(3.0, 0.01), basis, reference: mean(2.0, 0.0) };
         let half = |windows: &[WindowCost], reference: f64| {
-            let total = accumulated_loss(windows, &mean(2.0, reference)).expect("a loss").loss;
+            let against = |window: &WindowCost| WindowCost { reference: mean(2.0, reference), ..*window };
+            let windows: Vec<WindowCost> = windows.iter().map(against).collect();
+            let total = accumulated_loss(&windows).expect("a loss").loss;
             assert_eq!(total.value, 400.0);
             (total.interval.expect("an interval").high - 400.0) / 1.959_963_984_540_054
         };
@@ -648,7 +658,24 @@ mod tests {
         assert!(
             (half(&[window(Basis::Realised); 4], 0.04) - (20.0_f64.powi(2) + 6_400.0).sqrt()).abs() < 1e-9
         );
-        assert!(accumulated_loss(&[], &mean(2.0, 0.1)).is_err());
+        assert!(accumulated_loss(&[]).is_err());
+    }
+
+    #[test]
+    fn a_version_that_was_replaced_has_cost_what_it_has() {
+        let window = |cost, reference| WindowCost {
+            rows: 100,
+            cost: mean(cost, 0.0),
+            basis: Basis::Realised,
+            reference,
+        };
+        let [old, new] = [mean(2.0, 0.01), mean(2.5, 0.04)];
+        let loss = accumulated_loss(&[window(3.0, old), window(3.0, old), window(2.5, new)]);
+        let loss = loss.expect("a loss").loss;
+        assert_eq!(loss.value, 200.0);
+        let half = loss.interval.expect("an interval").high - 200.0;
+        let want = f64::hypot(200.0 * 0.1, 100.0 * 0.2) * 1.959_963_984_540_054;
+        assert!((half - want).abs() < 1e-9);
     }
 
     #[test]
@@ -746,9 +773,9 @@ mod tests {
             };
             let reference = mean(&REFERENCE, 3_000);
             let windows: Vec<WindowCost> = (0..8)
-                .map(|_| WindowCost { rows: 500, cost: mean(&NOW, 500), basis: Basis::Realised })
+                .map(|_| WindowCost { rows: 500, cost: mean(&NOW, 500), basis: Basis::Realised, reference })
                 .collect();
-            let loss = accumulated_loss(&windows, &reference).expect("a loss").loss;
+            let loss = accumulated_loss(&windows).expect("a loss").loss;
             let interval = loss.interval.expect("an interval");
             held += u32::from(interval.low <= truth && truth <= interval.high);
         }

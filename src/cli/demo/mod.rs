@@ -2,19 +2,24 @@
 //!
 //! librdkafka's in-process cluster stands in for Kafka (or `--brokers` names a real one), local receivers
 //! for Slack, PagerDuty and the training pipeline. Everything between is the real service: its
-//! configuration file, its baseline files, its Kafka consumer, its store, its API. Event time runs
-//! hundreds of times faster than the clock.
+//! configuration file, its baseline files, its Kafka consumer, its store, its API, its report. Event time
+//! runs hundreds of times faster than the clock.
+//!
+//! The story: the world changes, and drift alarms before anyone knows whether it does harm. Labels come
+//! minutes later and say that it does, and what it costs; so retraining pays, and the trainer is called. The
+//! new version brings both incidents to their end, and a report tells of it all.
 //!
 //! With `--world-only` the service is left out: the demo is then the world around a Driftline that runs
 //! elsewhere, as in `docker-compose.yml`.
 
 mod population;
 mod receivers;
+mod setup;
 mod story;
 mod world;
 
-use std::fs;
-use std::io::Write;
+use std::collections::BTreeSet;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,28 +30,32 @@ use rdkafka::mocking::MockCluster;
 
 use self::population::Climate;
 use self::receivers::{Received, Receivers};
+use self::setup::{Files, Scratch};
 use self::story::Story;
-use self::world::{Files, MINUTES_PER_SECOND, PARTITIONS, STEP, TOPIC, World};
+use self::world::{LABELS, MINUTES_PER_SECOND, PARTITIONS, STEP, TOPIC, WINDOW, World};
 use super::run::stop_on_signal;
-use super::{Failure, chain};
+use super::{Failure, report};
 use crate::app::SystemClock;
 use crate::app::service::Service;
-use crate::baseline::{Baseline, BuildOptions, Roles};
+use crate::config::Config;
 use crate::event::{Clock, Span, Timestamp};
 
 /// Steps before the world changes.
-const CALM_STEPS: u32 = 80;
-/// Applications under the new climate that the trainer waits for.
-const TRAINING_MIN: usize = 3_000;
+const CALM_STEPS: u32 = 60;
+/// Cases of the new climate with a known outcome that the trainer waits for.
+const TRAINING_MIN: usize = 2_500;
 /// `--once` gives up after this.
 const ONCE_MAX: Duration = Duration::from_secs(60);
 /// Steps of the endless demo between a resolution and the next change.
 const REST_STEPS: u32 = 300;
+/// Steps of the endless demo between a resolution and the report.
+const REPORT_STEPS: u32 = 20;
 
 /// What to show.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// End by itself after alert, retrain call and resolution, with exit code 0; 1 if one is missing after 60 s.
+    /// End by itself after alarms, retrain call, resolutions and report, with exit code 0; 1 if one is missing
+    /// after 60 s.
     #[arg(long)]
     pub once: bool,
     /// A real Kafka instead of the in-process one.
@@ -73,11 +82,11 @@ enum Phase {
     Calm,
     /// The world has changed; nobody has been called yet.
     Drifting,
-    /// The trainer was called and gathers applications.
+    /// The trainer was called and waits until it knows enough of the new world.
     Training,
     /// The new version is live.
     Recovering,
-    /// The incident is resolved.
+    /// Every incident is resolved.
     Resolved,
 }
 
@@ -94,13 +103,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     };
     let brokers = match (&args.brokers, &cluster) {
         (Some(brokers), _) => {
-            world::create_topic(brokers).map_err(|error| {
-                Failure::other(format!("cannot make topic {TOPIC} on {brokers}: {error}"))
+            setup::create_topics(brokers).map_err(|error| {
+                Failure::other(format!("cannot make topics {TOPIC} and {LABELS} on {brokers}: {error}"))
             })?;
             brokers.clone()
         }
         (None, Some(cluster)) => {
-            cluster.create_topic(TOPIC, PARTITIONS, 1).map_err(Failure::other)?;
+            for topic in [TOPIC, LABELS] {
+                cluster.create_topic(topic, PARTITIONS, 1).map_err(Failure::other)?;
+            }
             cluster.bootstrap_servers()
         }
         (None, None) => return Err(Failure::other("no cluster")),
@@ -108,29 +119,24 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let receivers = Receivers::start(args.receivers).map_err(Failure::other)?;
     let world = World::new(&brokers, start_time()).map_err(Failure::other)?;
     let rows = world.write_first_training(&files.training(1)).map_err(Failure::other)?;
-    let baseline = train(&files, 1)?;
+    let baseline = setup::train(&files, 1)?;
     let mut story = Story::begin(out);
     story.tell(&format!(
         "credit version 1 is live; its baseline has {rows} training rows and id {baseline}"
     ))?;
 
-    let service = if args.world_only {
-        None
-    } else {
-        write_config(&files, &brokers, free(args.listen), &receivers)?;
-        let config =
-            crate::config::load(&files.config()).map_err(|errors| Failure::operator(errors.render(false)))?;
-        Some(Service::start(&config).map_err(Failure::other)?)
-    };
-    match &service {
-        Some(service) => story.tell(&format!(
-            "driftline reads topic {TOPIC} and answers on http://{}/ (try /api/v1/incidents, /metrics)",
+    let watched =
+        if args.world_only { None } else { Some(Watched::start(args, &files, &brokers, &receivers)?) };
+    match &watched {
+        Some(Watched { service, .. }) => story.tell(&format!(
+            "driftline reads {TOPIC} and {LABELS}, and answers on http://{}/ (try /api/v1/incidents, \
+             /api/v1/models/credit/performance, /metrics)",
             service.address()
         ))?,
         None => story.tell(&format!("receivers listen on {}, events go to {brokers}", receivers.address))?,
     }
     story.tell(&format!(
-        "event time runs {} times faster than the clock; windows are 10 minutes",
+        "event time runs {} times faster than the clock; windows are {WINDOW}, labels come minutes later",
         MINUTES_PER_SECOND * 60
     ))?;
 
@@ -139,19 +145,50 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let result = Demo {
         args,
         files: &files,
+        reports: scratch.reports()?,
         world,
         receivers,
-        service: service.as_ref(),
+        watched: watched.as_ref(),
         phase: Phase::Calm,
+        open: BTreeSet::new(),
         stop: &stop,
     }
     .play(&mut story);
-    if let Some(service) = service {
+    if let Some(Watched { service, .. }) = watched {
         service.stop().map_err(Failure::other)?;
     }
     match result? {
         Ending::Told => story.end(),
         Ending::Stopped => Ok(()),
+    }
+}
+
+/// The service that watches, with its configuration.
+struct Watched {
+    config: Config,
+    service: Service,
+}
+
+impl Watched {
+    fn start(args: &Args, files: &Files, brokers: &str, receivers: &Receivers) -> Result<Self, Failure> {
+        setup::write_config(files, brokers, free(args.listen), receivers)?;
+        let config =
+            crate::config::load(&files.config()).map_err(|errors| Failure::operator(errors.render(false)))?;
+        let service = Service::start(&config).map_err(Failure::other)?;
+        Ok(Self { config, service })
+    }
+
+    /// Writes the report, as `driftline report` does beside a running service.
+    fn report(&self, path: &Path) -> Result<(), Failure> {
+        let args = report::Args {
+            config: PathBuf::new(),
+            model: None,
+            since: Span::from_secs(30 * 86_400),
+            window: None,
+            format: report::Format::Html,
+            output: Some(path.to_owned()),
+        };
+        report::run(&args, &self.config, SystemClock.now(), &mut io::sink())
     }
 }
 
@@ -167,10 +204,14 @@ struct Demo<'a> {
     stop: &'a AtomicBool,
     args: &'a Args,
     files: &'a Files,
+    /// Where reports go.
+    reports: PathBuf,
     world: World,
     receivers: Receivers,
-    service: Option<&'a Service>,
+    watched: Option<&'a Watched>,
     phase: Phase,
+    /// Keys of what PagerDuty was called for and not told to be over.
+    open: BTreeSet<String>,
 }
 
 impl Demo<'_> {
@@ -191,6 +232,7 @@ impl Demo<'_> {
                 steps_in_phase = 0;
             }
             if self.args.once && self.phase == Phase::Resolved && story.is_complete() {
+                self.write_report("2-end", story)?;
                 return self.world.flush().map(|()| Ending::Told).map_err(Failure::other);
             }
             if self.args.once && begun.elapsed() > ONCE_MAX {
@@ -200,7 +242,7 @@ impl Demo<'_> {
                     story.missing()
                 )));
             }
-            if self.service.is_some_and(|service| !service.is_running()) {
+            if self.watched.is_some_and(|watched| !watched.service.is_running()) {
                 return Err(Failure::other("the service stopped; see the log above"));
             }
             if self.stop.load(Ordering::Relaxed) {
@@ -217,26 +259,29 @@ impl Demo<'_> {
             Phase::Calm if steps >= CALM_STEPS => {
                 self.world.change(Climate::Inflation);
                 self.phase = Phase::Drifting;
-                story.world_changed(self.world.now, self.world.sent())
+                story.world_changed(self.world.now, self.world.sent().predictions)
             }
-            Phase::Training if self.world.recent() >= TRAINING_MIN => {
+            Phase::Training if self.world.learnable() >= TRAINING_MIN => {
                 let version = self.world.version + 1;
                 let rows = self
                     .world
                     .write_recent_training(&self.files.training(version))
                     .map_err(Failure::other)?;
-                let baseline = train(self.files, version)?;
-                self.world.version = version;
+                let baseline = setup::train(self.files, version)?;
+                self.world.deploy(version);
                 self.phase = Phase::Recovering;
+                // What a reader sees who has to decide, before the new version tells.
+                self.write_report("1-case", story)?;
                 story.retrained(version, rows, &baseline)
             }
+            Phase::Resolved if steps == REPORT_STEPS => self.write_report("2-end", story),
             // The endless demo begins again: the world goes back, which is drift for the new version.
             Phase::Resolved if steps >= REST_STEPS => {
                 let back =
                     if self.world.climate == Climate::Calm { Climate::Inflation } else { Climate::Calm };
                 self.world.change(back);
                 self.phase = Phase::Drifting;
-                story.world_changed(self.world.now, self.world.sent())
+                story.world_changed(self.world.now, self.world.sent().predictions)
             }
             _ => Ok(()),
         }
@@ -246,41 +291,26 @@ impl Demo<'_> {
     fn hear(&mut self, received: &Received, story: &mut Story<'_>) -> Result<(), Failure> {
         match received {
             Received::Retrain { .. } if self.phase == Phase::Drifting => self.phase = Phase::Training,
-            Received::PagerDuty { action, .. } if action == "resolve" && self.phase == Phase::Recovering => {
-                self.phase = Phase::Resolved;
+            Received::PagerDuty { action, dedup_key, .. } if action == "resolve" => {
+                self.open.remove(dedup_key);
+                if self.open.is_empty() && self.phase == Phase::Recovering {
+                    self.phase = Phase::Resolved;
+                }
+            }
+            Received::PagerDuty { dedup_key, .. } => {
+                self.open.insert(dedup_key.clone());
             }
             _ => {}
         }
         story.heard(received, self.world.now)
     }
-}
 
-/// The demo's directory; a temporary one is removed when this is dropped.
-struct Scratch {
-    dir: PathBuf,
-    is_temporary: bool,
-}
-
-impl Scratch {
-    fn new(dir: Option<&Path>) -> Result<Self, Failure> {
-        let scratch = match dir {
-            Some(dir) => Self { dir: dir.to_owned(), is_temporary: false },
-            None => {
-                let name = format!("driftline-demo-{}", std::process::id());
-                Self { dir: std::env::temp_dir().join(name), is_temporary: true }
-            }
-        };
-        fs::create_dir_all(&scratch.dir)
-            .map_err(|error| Failure::other(format!("cannot make {}: {error}", scratch.dir.display())))?;
-        Ok(scratch)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if self.is_temporary {
-            let _ = fs::remove_dir_all(&self.dir);
-        }
+    /// Writes a report, if the store is here.
+    fn write_report(&self, name: &str, story: &mut Story<'_>) -> Result<(), Failure> {
+        let Some(watched) = self.watched else { return Ok(()) };
+        let path = self.reports.join(format!("credit-{name}.html"));
+        watched.report(&path)?;
+        story.reported(&path, self.world.sent())
     }
 }
 
@@ -295,92 +325,4 @@ fn free(listen: SocketAddr) -> SocketAddr {
         Ok(_) => listen,
         Err(_) => SocketAddr::new(listen.ip(), 0),
     }
-}
-
-/// Builds the baseline of a version from its training file, as `driftline baseline build` does.
-fn train(files: &Files, version: u32) -> Result<String, Failure> {
-    let roles = Roles {
-        timestamp: Some("timestamp".into()),
-        prediction: Some("decision".into()),
-        scores: vec!["score".into()],
-        ..Roles::default()
-    };
-    let options = BuildOptions::default();
-    let built = crate::baseline::build(&files.training(version), &roles, &options)
-        .map_err(|error| Failure::other(chain(&error)))?;
-    let baseline =
-        Baseline { model: Some("credit".into()), version: Some(version.to_string()), ..built }.sealed();
-    baseline.write(&files.baseline(version)).map_err(Failure::other)?;
-    Ok(baseline.id.to_string().chars().take(12).collect())
-}
-
-fn write_config(
-    files: &Files,
-    brokers: &str,
-    listen: SocketAddr,
-    receivers: &Receivers,
-) -> Result<(), Failure> {
-    let to = receivers.address;
-    let secret = |name: &str, value: String| fs::write(files.dir.join(name), value).map_err(Failure::other);
-    // Slack's URL and PagerDuty's key are credentials, and the configuration takes those by reference only.
-    secret("slack-url", format!("http://{to}/slack"))?;
-    secret("pagerduty-key", "demo-routing-key-of-32-characters".chars().take(32).collect())?;
-    let text = format!(
-        r#"# Written by `driftline demo`. A configuration of your own looks the same.
-[service]
-data_dir = "data"
-listen = "{listen}"
-commit_interval = "200ms"
-
-[kafka]
-brokers = "{brokers}"
-group = "driftline-demo"
-offset_reset = "earliest"
-
-[[stream]]
-topic = "{TOPIC}"
-format = "json"
-[stream.fields]
-model = "/model/name"
-version = "/model/version"
-timestamp = "/ts"
-timestamp_unit = "ms"
-id = "/id"
-features = "/features"
-prediction = "/decision"
-score = "/score"
-latency_ms = "/latency_ms"
-
-[[model]]
-name = "credit"
-baseline = "baselines/credit-{{version}}.baseline"
-windows = ["10m"]
-allowed_lateness = "1m"
-# The demo's events begin two months ago and their time runs fast.
-future_skew = "30d"
-false_alarms = "1 per 30d"
-resolve_after = 3
-channels = ["slack", "pagerduty"]
-retrain = {{ channel = "trainer", after_windows = 1, cooldown = "1h", per_week_max = 100 }}
-
-[[channel]]
-name = "slack"
-kind = "slack"
-url = "file:{slack}"
-
-[[channel]]
-name = "pagerduty"
-kind = "pagerduty"
-url = "http://{to}/pagerduty"
-routing_key = "file:{pagerduty}"
-
-[[channel]]
-name = "trainer"
-kind = "retrain"
-url = "http://{to}/retrain"
-"#,
-        slack = files.dir.join("slack-url").display(),
-        pagerduty = files.dir.join("pagerduty-key").display(),
-    );
-    fs::write(files.config(), text).map_err(Failure::other)
 }

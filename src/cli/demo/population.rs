@@ -1,4 +1,4 @@
-//! The demo's world: people who ask for credit, and a model that scores them.
+//! The demo's world: people who ask for credit, what becomes of them, and models that foretell it.
 
 use std::fmt::Write;
 
@@ -9,8 +9,9 @@ use crate::event::Timestamp;
 pub enum Climate {
     /// As when the first model was trained.
     Calm,
-    /// Prices have risen: people ask for more, owe more, and some live from a kind of work that the first
-    /// model never saw.
+    /// Prices and interest have risen: people ask for more, owe more, and some live from a kind of work that
+    /// the first model never saw. And like cases end differently: who had a loan before was a good customer,
+    /// and now has two to pay.
     Inflation,
 }
 
@@ -55,7 +56,18 @@ impl Random {
     }
 }
 
-/// One request for credit with what the model made of it.
+/// A model asks for a security from here on: there the two mistakes of the demo's costs weigh the same.
+pub const THRESHOLD: f64 = 0.25;
+
+/// The names of class 1: an outcome's, and a decision's.
+pub const POSITIVE: [&str; 2] = ["missed", "secured"];
+
+/// What became of a loan, as labels name it: the first instalment was missed, or paid.
+pub fn outcome(missed: bool) -> &'static str {
+    if missed { POSITIVE[0] } else { "paid" }
+}
+
+/// One request for credit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Application {
     age: f64,
@@ -65,13 +77,12 @@ pub struct Application {
     employment: &'static str,
     region: &'static str,
     has_prior_loan: bool,
-    score: f64,
     latency_ms: f64,
 }
 
 /// Names of the columns, in the order of [`Application::csv`].
 pub const CSV_HEADER: &str =
-    "timestamp,age,income,loan_amount,debt_ratio,employment,region,has_prior_loan,decision,score";
+    "timestamp,age,income,loan_amount,debt_ratio,employment,region,has_prior_loan,decision,score,outcome";
 
 impl Application {
     /// Draws one from a world.
@@ -79,9 +90,9 @@ impl Application {
         let inflation = climate == Climate::Inflation;
         let age = (42.0 + 12.0 * random.normal()).clamp(18.0, 85.0).round();
         let income = (10.5 + 0.45 * random.normal()).exp().round();
-        let wish = if inflation { 1.35 } else { 1.0 };
+        let wish = if inflation { 1.2 } else { 1.0 };
         let loan_amount = (income * (0.1 + 0.5 * random.uniform()) * wish / 100.0).round() * 100.0;
-        let owed = 0.5 * random.uniform() * random.uniform() + if inflation { 0.08 } else { 0.0 };
+        let owed = 0.5 * random.uniform() * random.uniform() + if inflation { 0.05 } else { 0.0 };
         let debt_ratio = (owed * 1e4).round() / 1e4;
         let work: &[(&str, f64)] = if inflation {
             &[
@@ -97,23 +108,42 @@ impl Application {
         let employment = random.pick(work);
         let region = random.pick(&[("north", 0.2), ("south", 0.35), ("east", 0.15), ("west", 0.3)]);
         let has_prior_loan = random.uniform() < 0.4;
-        let risk = -1.2
-            + 3.0 * debt_ratio
-            + 1.5 * loan_amount / income
-            + if employment == "unemployed" { 0.9 } else { 0.0 }
-            - if has_prior_loan { 0.3 } else { 0.0 }
-            + 0.4 * random.normal();
-        let score = (1e4 / (1.0 + (-risk).exp())).round() / 1e4;
         let latency_ms = (4.0 * (0.35 * random.normal()).exp() * 100.0).round() / 100.0;
-        Self { age, income, loan_amount, debt_ratio, employment, region, has_prior_loan, score, latency_ms }
+        Self { age, income, loan_amount, debt_ratio, employment, region, has_prior_loan, latency_ms }
     }
 
-    fn decision(&self) -> &'static str {
-        if self.score > 0.5 { "decline" } else { "approve" }
+    /// How likely its first instalment is missed in a climate.
+    fn risk(&self, climate: Climate) -> f64 {
+        let burden = -4.2
+            + 6.0 * self.debt_ratio
+            + 5.0 * self.loan_amount / self.income
+            + if self.employment == "unemployed" { 1.4 } else { 0.0 };
+        let logit = match climate {
+            Climate::Calm => burden + if self.has_prior_loan { -1.2 } else { 0.3 },
+            Climate::Inflation => {
+                let work = if self.employment == "gig" { 1.2 } else { 0.0 };
+                burden + work + if self.has_prior_loan { 0.7 } else { -1.0 }
+            }
+        };
+        1.0 / (1.0 + (-logit).exp())
     }
 
-    /// The event a serving process would send.
-    pub fn json(&self, id: u64, version: u32, time: Timestamp) -> String {
+    /// Draws whether the first instalment is missed.
+    pub fn is_missed(&self, random: &mut Random, climate: Climate) -> bool {
+        random.uniform() < self.risk(climate)
+    }
+
+    /// What a model that was trained in a climate says: it has learned the risk as it was there.
+    fn score(&self, trained_in: Climate) -> f64 {
+        (self.risk(trained_in) * 1e4).round() / 1e4
+    }
+
+    fn decision(&self, trained_in: Climate) -> &'static str {
+        if self.score(trained_in) >= THRESHOLD { POSITIVE[1] } else { "standard" }
+    }
+
+    /// The event that a serving process would send of a model's version, which was trained in a climate.
+    pub fn json(&self, id: u64, version: u32, trained_in: Climate, time: Timestamp) -> String {
         let mut out = String::with_capacity(320);
         // Writing to a string cannot fail.
         let _ = write!(
@@ -127,17 +157,17 @@ impl Application {
             self.employment,
             self.region,
             self.has_prior_loan,
-            self.score,
-            self.decision(),
+            self.score(trained_in),
+            self.decision(trained_in),
             self.latency_ms,
         );
         out
     }
 
-    /// A line of a training file.
-    pub fn csv(&self, time: Timestamp) -> String {
+    /// A line of the training file of a model that was trained in a climate.
+    pub fn csv(&self, time: Timestamp, trained_in: Climate, missed: bool) -> String {
         format!(
-            "{time},{},{},{},{},{},{},{},{},{}",
+            "{time},{},{},{},{},{},{},{},{},{},{}",
             self.age,
             self.income,
             self.loan_amount,
@@ -145,8 +175,9 @@ impl Application {
             self.employment,
             self.region,
             self.has_prior_loan,
-            self.decision(),
-            self.score,
+            self.decision(trained_in),
+            self.score(trained_in),
+            outcome(missed),
         )
     }
 }
@@ -165,13 +196,31 @@ mod tests {
         assert_ne!(draw(1), draw(2));
         for application in draw(3) {
             let event: serde_json::Value =
-                serde_json::from_str(&application.json(7, 1, Timestamp::default()))
+                serde_json::from_str(&application.json(7, 1, Climate::Calm, Timestamp::default()))
                     .expect("an event is JSON");
             assert_eq!(event["model"]["version"], "1");
             assert_eq!(
-                application.csv(Timestamp::default()).split(',').count(),
+                application.csv(Timestamp::default(), Climate::Calm, true).split(',').count(),
                 CSV_HEADER.split(',').count()
             );
         }
+    }
+    #[test]
+    fn scores_mean_what_they_say_until_like_cases_end_differently() {
+        let apart = |climate, trained_in| {
+            let mut random = Random::new(4);
+            let gaps: Vec<f64> = (0..40_000)
+                .map(|_| Application::draw(&mut random, climate))
+                .filter(|application| application.has_prior_loan)
+                .map(|application| {
+                    let missed = application.is_missed(&mut random, climate);
+                    application.score(trained_in) - f64::from(u8::from(missed))
+                })
+                .collect();
+            (gaps.iter().sum::<f64>() / gaps.len() as f64).abs()
+        };
+        assert!(apart(Climate::Calm, Climate::Calm) < 0.015);
+        assert!(apart(Climate::Inflation, Climate::Inflation) < 0.015);
+        assert!(apart(Climate::Inflation, Climate::Calm) > 0.15);
     }
 }

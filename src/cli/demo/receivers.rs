@@ -1,4 +1,5 @@
-//! Local receivers that stand in for Slack, PagerDuty and a training pipeline, and say what they got.
+//! Local receivers that stand in for Slack, PagerDuty, a training pipeline and a log of incidents, and say what
+//! they got.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,6 +11,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use serde_json::Value;
+
+use crate::incident::Incident;
 
 /// Something a receiver got.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,11 +37,15 @@ pub enum Received {
     Retrain {
         /// The model.
         model: String,
-        /// The version that drifts.
+        /// The version that is to be replaced.
         version: String,
+        /// Why.
+        reason: String,
         /// The same on every attempt.
         idempotency_key: String,
     },
+    /// An incident as data, from the generic webhook.
+    Incident(Box<Incident>),
 }
 
 /// The running receivers; they stop when this is dropped.
@@ -64,6 +71,7 @@ impl Receivers {
             .route("/slack", post(slack))
             .route("/pagerduty", post(pagerduty))
             .route("/retrain", post(retrain))
+            .route("/incidents", post(incident))
             .with_state(outbox);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         runtime.spawn(async move {
@@ -108,9 +116,18 @@ async fn retrain(State(outbox): State<Sender<Received>>, body: Bytes) -> StatusC
     let _ = outbox.send(Received::Retrain {
         model: text(&call["model"]),
         version: text(&call["version"]),
+        reason: text(&call["reason"]),
         idempotency_key: text(&call["idempotency_key"]),
     });
     StatusCode::ACCEPTED
+}
+
+async fn incident(State(outbox): State<Sender<Received>>, body: Bytes) -> StatusCode {
+    let read = serde_json::from_slice::<Value>(&body)
+        .and_then(|mut event| serde_json::from_value(event["data"]["incident"].take()));
+    let Ok(incident) = read else { return StatusCode::BAD_REQUEST };
+    let _ = outbox.send(Received::Incident(Box::new(incident)));
+    StatusCode::OK
 }
 
 /// Every text in a Block Kit block, in order.

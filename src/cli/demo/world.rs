@@ -1,26 +1,30 @@
-//! The demo's running world: events into Kafka at a compressed pace, and a trainer that answers calls.
+//! The demo's running world: events and what became of them into Kafka at a compressed pace, and what a
+//! trainer can learn from.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::population::{Application, CSV_HEADER, Climate, Random};
+use super::population::{Application, CSV_HEADER, Climate, Random, outcome};
 use crate::event::{Span, Timestamp};
 
-/// The topic of the demo.
+/// The topic of the predictions.
 pub const TOPIC: &str = "driftline-demo";
-/// Partitions of the topic.
+/// The topic of the labels.
+pub const LABELS: &str = "driftline-demo-labels";
+/// Partitions of each topic.
 pub const PARTITIONS: i32 = 2;
 /// Event time that passes in one second of the demo.
 pub const MINUTES_PER_SECOND: i64 = 10;
+/// Length of the demo's windows: one a second.
+pub const WINDOW: Span = Span::from_secs(MINUTES_PER_SECOND * 60);
 /// Applications in a minute of event time.
 const PER_MINUTE: i64 = 50;
 /// Rows of the first training file.
@@ -29,8 +33,39 @@ const TRAINING_ROWS: i64 = 20_000;
 pub const STEP: Duration = Duration::from_millis(100);
 /// Event time of a step.
 const STEP_SPAN: Span = Span::from_secs(MINUTES_PER_SECOND * 6);
+/// From a prediction until its outcome is known, in seconds of event time: at least, and beyond that at most.
+const LABEL_DELAY_SECS: (f64, f64) = (180.0, 360.0);
+/// Outcomes that never become known.
+const UNKNOWN_SHARE: f64 = 0.02;
+/// Labels that are sent twice.
+const TWICE_SHARE: f64 = 0.02;
+/// Labels after which one of a loan that nobody asked for is sent.
+const FOREIGN_SHARE: f64 = 0.01;
 
-/// People, a model in production, and a topic that tells of them.
+/// What has been sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Predictions.
+    pub predictions: u64,
+    /// Labels of these, each once.
+    pub labels: u64,
+    /// Labels that were sent a second time.
+    pub twice: u64,
+    /// Labels of loans of which no prediction is known.
+    pub foreign: u64,
+}
+
+/// An application and what became of it.
+#[derive(Debug)]
+struct Case {
+    time: Timestamp,
+    application: Application,
+    missed: bool,
+    /// When that is known; `None` if it never is.
+    known_at: Option<Timestamp>,
+}
+
+/// People, a model in production, and topics that tell of them.
 pub struct World {
     producer: ThreadedProducer<DefaultProducerContext>,
     random: Random,
@@ -40,9 +75,13 @@ pub struct World {
     pub climate: Climate,
     /// The model in production.
     pub version: u32,
-    sent: u64,
-    /// Applications since the climate changed: what a trainer would train on.
-    recent: Vec<(Timestamp, Application)>,
+    /// What the model in production was trained in.
+    trained_in: Climate,
+    sent: Sent,
+    /// Outcomes that are not known yet, by when they will be and the number of their prediction.
+    unknown: BTreeMap<(Timestamp, u64), bool>,
+    /// Cases since the climate changed: what a trainer would train on.
+    recent: Vec<Case>,
 }
 
 impl World {
@@ -63,19 +102,25 @@ impl World {
             now: start,
             climate: Climate::Calm,
             version: 1,
-            sent: 0,
+            trained_in: Climate::Calm,
+            sent: Sent::default(),
+            unknown: BTreeMap::new(),
             recent: Vec::new(),
         })
     }
 
-    /// Events sent so far.
-    pub fn sent(&self) -> u64 {
+    /// What has been sent so far.
+    pub fn sent(&self) -> Sent {
         self.sent
     }
 
-    /// Applications that a trainer could learn the new climate from.
-    pub fn recent(&self) -> usize {
-        self.recent.len()
+    /// Cases with a known outcome that a trainer could learn the new climate from.
+    pub fn learnable(&self) -> usize {
+        self.recent.iter().filter(|case| self.is_known(case)).count()
+    }
+
+    fn is_known(&self, case: &Case) -> bool {
+        case.known_at.is_some_and(|at| at <= self.now)
     }
 
     /// The world turns.
@@ -84,7 +129,13 @@ impl World {
         self.recent.clear();
     }
 
-    /// Sends the events of one step.
+    /// A new version goes live, trained in the climate of now.
+    pub fn deploy(&mut self, version: u32) {
+        self.version = version;
+        self.trained_in = self.climate;
+    }
+
+    /// Sends the predictions of one step and the labels that are known by then.
     ///
     /// # Errors
     /// When the producer refuses for another reason than a full queue, which it waits for.
@@ -93,18 +144,53 @@ impl World {
         for index in 0..number {
             let time = self.now + Span::from_micros(STEP_SPAN.as_micros() * index / number);
             let application = Application::draw(&mut self.random, self.climate);
-            let event = application.json(self.sent, self.version, time);
-            let partition = i32::try_from(self.sent % PARTITIONS as u64).unwrap_or(0);
-            self.send(partition, &event)?;
-            self.recent.push((time, application));
-            self.sent += 1;
+            let id = self.sent.predictions;
+            self.send(TOPIC, id, &application.json(id, self.version, self.trained_in, time))?;
+            self.sent.predictions += 1;
+            self.follow(id, time, application);
         }
         self.now = self.now + STEP_SPAN;
+        self.send_labels()
+    }
+
+    /// Decides what becomes of an application, and when that is known.
+    fn follow(&mut self, id: u64, time: Timestamp, application: Application) {
+        let missed = application.is_missed(&mut self.random, self.climate);
+        let seconds = LABEL_DELAY_SECS.0 + LABEL_DELAY_SECS.1 * self.random.uniform();
+        // A few minutes: the conversion keeps every size.
+        let known_at = time + Span::from_micros((seconds * 1e6) as i64);
+        let known_at = (self.random.uniform() >= UNKNOWN_SHARE).then_some(known_at);
+        if let Some(at) = known_at {
+            self.unknown.insert((at, id), missed);
+        }
+        self.recent.push(Case { time, application, missed, known_at });
+    }
+
+    fn send_labels(&mut self) -> Result<(), KafkaError> {
+        while let Some(entry) = self.unknown.first_entry() {
+            let (at, id) = *entry.key();
+            if at > self.now {
+                break;
+            }
+            let missed = entry.remove();
+            let text = label("app", id, at, missed);
+            self.send(LABELS, id, &text)?;
+            self.sent.labels += 1;
+            if self.random.uniform() < TWICE_SHARE {
+                self.send(LABELS, id, &text)?;
+                self.sent.twice += 1;
+            }
+            if self.random.uniform() < FOREIGN_SHARE {
+                self.send(LABELS, id, &label("other", id, at, missed))?;
+                self.sent.foreign += 1;
+            }
+        }
         Ok(())
     }
 
-    fn send(&self, partition: i32, event: &str) -> Result<(), KafkaError> {
-        let mut record = BaseRecord::<(), str>::to(TOPIC).partition(partition).payload(event);
+    fn send(&self, topic: &str, number: u64, event: &str) -> Result<(), KafkaError> {
+        let partition = i32::try_from(number % PARTITIONS as u64).unwrap_or(0);
+        let mut record = BaseRecord::<(), str>::to(topic).partition(partition).payload(event);
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -137,77 +223,30 @@ impl World {
         writeln!(file, "{CSV_HEADER}")?;
         for row in 0..TRAINING_ROWS {
             let time = begin + Span::from_micros(step.as_micros() * row);
-            writeln!(file, "{}", Application::draw(&mut random, Climate::Calm).csv(time))?;
+            let application = Application::draw(&mut random, Climate::Calm);
+            let missed = application.is_missed(&mut random, Climate::Calm);
+            writeln!(file, "{}", application.csv(time, Climate::Calm, missed))?;
         }
         file.flush()?;
         Ok(TRAINING_ROWS)
     }
 
-    /// Writes what came since the climate changed, as the next model's training file.
+    /// Writes what became known since the climate changed, as the next model's training file.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write_recent_training(&self, path: &Path) -> io::Result<usize> {
         let mut file = io::BufWriter::new(fs::File::create(path)?);
         writeln!(file, "{CSV_HEADER}")?;
-        for (time, application) in &self.recent {
-            writeln!(file, "{}", application.csv(*time))?;
+        for case in self.recent.iter().filter(|case| self.is_known(case)) {
+            writeln!(file, "{}", case.application.csv(case.time, self.climate, case.missed))?;
         }
         file.flush()?;
-        Ok(self.recent.len())
+        Ok(self.learnable())
     }
 }
 
-/// Makes the topic on a real cluster; one that is there already is used as it is.
-///
-/// # Errors
-/// When the cluster cannot be reached or refuses.
-pub fn create_topic(brokers: &str) -> Result<(), String> {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", brokers).create().map_err(|error| error.to_string())?;
-    let topic = NewTopic::new(TOPIC, PARTITIONS, TopicReplication::Fixed(1));
-    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    let results =
-        runtime.block_on(admin.create_topics([&topic], &options)).map_err(|error| error.to_string())?;
-    match results.into_iter().next() {
-        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | Some(Ok(_)) | None => Ok(()),
-        Some(Err((name, code))) => Err(format!("topic {name}: {code}")),
-    }
-}
-
-/// The files of a demo.
-#[derive(Debug, Clone)]
-pub struct Files {
-    /// Where they are.
-    pub dir: PathBuf,
-}
-
-impl Files {
-    /// Makes the directories.
-    ///
-    /// # Errors
-    /// When they cannot be made.
-    pub fn create(dir: PathBuf) -> io::Result<Self> {
-        fs::create_dir_all(dir.join("baselines"))?;
-        Ok(Self { dir })
-    }
-
-    /// Training file of a version.
-    pub fn training(&self, version: u32) -> PathBuf {
-        self.dir.join(format!("training-{version}.csv"))
-    }
-
-    /// Baseline of a version.
-    pub fn baseline(&self, version: u32) -> PathBuf {
-        self.dir.join("baselines").join(format!("credit-{version}.baseline"))
-    }
-
-    /// The configuration.
-    pub fn config(&self) -> PathBuf {
-        self.dir.join("driftline.toml")
-    }
+/// The event that tells what became of a loan.
+fn label(kind: &str, id: u64, at: Timestamp, missed: bool) -> String {
+    format!(r#"{{"id":"{kind}-{id}","ts":{},"outcome":"{}"}}"#, at.as_micros() / 1000, outcome(missed))
 }

@@ -69,6 +69,8 @@ pub(super) struct LossOfWindow {
     pub(super) rows: u64,
     pub(super) cost: Mean,
     pub(super) basis: Basis,
+    /// The mean cost of the version's training rows.
+    pub(super) before: Mean,
 }
 
 /// How good the estimates for a version were.
@@ -290,14 +292,14 @@ impl Outcomes {
         if segment.is_none() {
             let is_shortest = settings.windows.first().is_some_and(|first| first.length == length);
             if is_shortest && window.slide == length {
-                self.remember_loss(cell, start, merged.predictions(), measured.cost);
+                self.remember_loss(cell, &measuring, merged.predictions(), measured.cost);
             }
             if measured.reading.maturity == Maturity::Mature && !was_judged {
                 self.compare(cell, &measured);
             }
         }
         self.tell_how_good_estimates_were(cell, &mut measured);
-        self.price(cell, &measuring, merged, &mut measured);
+        self.price(&measuring, merged, &mut measured);
         let void = around.ledger.void(length, &merged.prepared.id);
         let model = around.plan.settings.name.as_str();
         let judged =

@@ -144,7 +144,13 @@ pub(super) fn judge(
         p_value: says.as_ref().map(|says| says.p_value),
         alpha: says.as_ref().map_or(0.0, |says| says.alpha),
         ranked: says.and_then(|says| says.ranked),
-        features: vec![column(measured, settings, &broken, shortfall.as_ref(), alarm)],
+        features: vec![column(
+            measured,
+            (settings, reference.summary.labels),
+            &broken,
+            shortfall.as_ref(),
+            alarm,
+        )],
     };
     Some(Judged { verdict, cause })
 }
@@ -237,7 +243,7 @@ fn floor(settings: &Settings, reference: Option<&Measured>) -> f64 {
 /// The metric that spoke, as a column of the verdict.
 fn column(
     measured: &MeasuredWindow,
-    settings: &Settings,
+    (settings, reference_n): (&Settings, u64),
     broken: &Option<(String, f64)>,
     shortfall: Option<&Shortfall>,
     alarm: bool,
@@ -265,7 +271,7 @@ fn column(
         ratio: None,
         moved: moved.min(1.0),
         summary: reading.map(words),
-        reference_n: 0,
+        reference_n,
         current_n: measured.reading.labels,
         tests: Vec::new(),
     }

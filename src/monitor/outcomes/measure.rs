@@ -10,7 +10,7 @@ use crate::performance::split::{Side, Split, Stratum, split};
 use crate::performance::value::{Basis, CellAmounts, Costs, ErrorSums, UnitCosts};
 use crate::performance::{
     Estimation, Interval, Maturity, Mean, Measured, MetricReading, MetricValue, NotComputable, PriorReading,
-    Ranged, Reading, Settings, SplitReading, better_of,
+    Ranged, Reading, Settings, SplitReading, better_of, mean_cost,
 };
 use crate::summary::outcome::{AmountSum, ErrorSum, OutcomeShape, OutcomeSummary, STRATA, Sum, Task};
 
@@ -35,6 +35,8 @@ pub(super) struct MeasuredWindow {
     /// The headline metric as it is estimated without labels.
     pub(super) estimated: Option<Measured>,
     pub(super) split: Option<Split>,
+    /// The share of class 1 among the labels, once they are as good as all there.
+    pub(super) positives: Option<Mean>,
     /// The mean cost, realised if that is known.
     pub(super) cost: Option<(Mean, Basis)>,
     /// The mean cost as it is estimated, beside a realised one.
@@ -120,6 +122,7 @@ pub(super) fn measure(measuring: &Measuring<'_>, merged: &Merged, expected: &Est
         realised: named(&realised).filter(|one| one.outcome.is_ok()),
         estimated: named(estimates).filter(|one| one.outcome.is_ok()),
         split,
+        positives: (maturity == Maturity::Mature).then(|| positives(shape, &total)).flatten(),
         cost: realised_cost
             .map(|cost| (cost, Basis::Realised))
             .or(estimated_cost.map(|cost| (cost, Basis::Estimated))),
@@ -262,6 +265,14 @@ fn prior(reference: &PerformanceReference, total: &OutcomeSummary) -> Option<Pri
         share: ranged(*shift.shares.get(1)?, shift.intervals.get(1).copied()),
         reference: *shift.reference.get(1)?,
     })
+}
+
+/// The share of class 1 among labelled rows, for two classes.
+fn positives(shape: &OutcomeShape, total: &OutcomeSummary) -> Option<Mean> {
+    let OutcomeShape::Binary(shape) = shape else { return None };
+    let (ones, _) = counts::class_counts(shape, total);
+    let ones = ones.iter().sum::<u64>() as f64;
+    mean_cost(total.labels, ones, ones).ok()
 }
 
 // === the split of a change ===

@@ -25,13 +25,14 @@ impl Outcomes {
     pub(super) fn remember_loss(
         &mut self,
         cell: &Cell,
-        start: Timestamp,
+        measuring: &Measuring<'_>,
         rows: u64,
         cost: Option<(Mean, Basis)>,
     ) {
-        let Some((cost, basis)) = cost else { return };
+        let (Some((cost, basis)), Some(before)) = (cost, measuring.reference.rows(None).cost) else { return };
+        let start = measuring.start;
         let losses = &mut self.memory.losses;
-        let loss = LossOfWindow { version: cell.version.clone(), start, rows, cost, basis };
+        let loss = LossOfWindow { version: cell.version.clone(), start, rows, cost, basis, before };
         match losses.iter_mut().find(|known| known.start == start && known.version == cell.version) {
             Some(known) => *known = loss,
             None => losses.push(loss),
@@ -79,13 +80,7 @@ impl Outcomes {
     }
 
     /// Writes what the window costs, and what the change has cost so far.
-    pub(super) fn price(
-        &self,
-        cell: &Cell,
-        measuring: &Measuring<'_>,
-        merged: &Merged,
-        measured: &mut MeasuredWindow,
-    ) {
+    pub(super) fn price(&self, measuring: &Measuring<'_>, merged: &Merged, measured: &mut MeasuredWindow) {
         let reference = measuring.reference;
         let rows = reference.rows(measuring.segment);
         let (Some(value), Some(before)) = (&reference.value, &rows.cost) else { return };
@@ -100,7 +95,7 @@ impl Outcomes {
         let now = measured.cost.map(|(cost, _)| cost);
         let case = now.and_then(|now| retrain_case(&now, before, per_day, value).ok());
         let since = measuring.segment.is_none().then(|| self.changed_since()).flatten();
-        let accumulated = since.and_then(|since| self.accumulated(cell, since, before));
+        let accumulated = since.and_then(|since| self.accumulated(since, measuring.end));
         measured.reading.money = Some(MoneyReading {
             currency: value.currency.clone(),
             cost: realised.map(|cost| ranged(cost.value, cost.interval())),
@@ -124,16 +119,23 @@ impl Outcomes {
         Some(open.opened_at - self.settings.windows.first()?.length)
     }
 
-    fn accumulated(&self, cell: &Cell, since: Timestamp, before: &Mean) -> Option<Ranged> {
-        let its = |loss: &&LossOfWindow| loss.version == cell.version && loss.start >= since;
+    /// What the change has cost up to a window's end. A version that has been replaced has cost what it has:
+    /// all versions count, each against its own training rows.
+    fn accumulated(&self, since: Timestamp, end: Timestamp) -> Option<Ranged> {
+        let its = |loss: &&LossOfWindow| (since..end).contains(&loss.start);
         let windows: Vec<WindowCost> = self
             .memory
             .losses
             .iter()
             .filter(its)
-            .map(|loss| WindowCost { rows: loss.rows, cost: loss.cost, basis: loss.basis })
+            .map(|loss| WindowCost {
+                rows: loss.rows,
+                cost: loss.cost,
+                basis: loss.basis,
+                reference: loss.before,
+            })
             .collect();
-        Some(of_loss(&accumulated_loss(&windows, before).ok()?.loss))
+        Some(of_loss(&accumulated_loss(&windows).ok()?.loss))
     }
 }
 
@@ -158,13 +160,22 @@ impl MeasuredWindow {
             realised: change(&self.realised, true),
             estimated: change(&self.estimated, is_reliable),
             split: self.split,
-            prior: self.reading.prior.as_ref().map(|prior| PriorShift {
-                class: "1".to_owned(),
-                reference: prior.reference,
-                now: prior.share.value,
-                interval: prior.share.low.zip(prior.share.high).map(|(low, high)| Interval { low, high }),
-            }),
+            prior: self.prior(),
         }
+    }
+
+    /// How the share of class 1 changed: counted where labels tell, for the estimate takes cases of a class
+    /// to be as they were, which a change of the world is not.
+    fn prior(&self) -> Option<PriorShift> {
+        let estimate = self.reading.prior.as_ref()?;
+        let (now, interval) = match &self.positives {
+            Some(counted) => (counted.value, counted.interval()),
+            None => {
+                let ends = estimate.share.low.zip(estimate.share.high);
+                (estimate.share.value, ends.map(|(low, high)| Interval { low, high }))
+            }
+        };
+        Some(PriorShift { class: "1".to_owned(), reference: estimate.reference, now, interval })
     }
 }
 

@@ -27,8 +27,9 @@ use serde::Serialize;
 use super::rows::{ColumnRow, Rows, WindowRow};
 use crate::drift::EffectUnit;
 use crate::event::{Role, Span, Timestamp};
+use crate::incident::Incident;
 use crate::performance::{Diagnosis, DiagnosisKind, Limit, Maturity, PriorReading, SplitReading};
-use crate::verdict::Budget;
+use crate::verdict::{Budget, ColumnVerdict};
 
 /// Version of the document.
 const FORMAT: u32 = 1;
@@ -357,7 +358,7 @@ fn change(rows: &Rows, money: Option<&Money>, newest: Option<&WindowRow>) -> Opt
         (row.end, row.key.length, row.reading.maturity == Maturity::Mature, row.reading.labels)
     });
     let of_incident = incident.performance.as_ref().and_then(|evidence| evidence.split.clone());
-    let moved = incident.features.iter().filter(|column| column.moved > 0.0);
+    let moved = columns_of(rows, incident).iter().filter(|column| column.moved > 0.0);
     let columns: Vec<ColumnFact> = moved
         .clone()
         .take(COLUMNS_MAX)
@@ -384,13 +385,20 @@ fn change(rows: &Rows, money: Option<&Money>, newest: Option<&WindowRow>) -> Opt
     })
 }
 
+/// The columns of an incident. One about performance names a metric, and what moved in the data is said by the
+/// incident about drift of the same time, if there is one.
+fn columns_of<'a>(rows: &'a Rows, incident: &'a Incident) -> &'a [ColumnVerdict] {
+    let end = |one: &Incident| one.resolved_at.unwrap_or(one.updated_at).max(one.window_end);
+    let is_beside = |one: &&Incident| {
+        let overlaps = one.opened_at <= end(incident) && incident.opened_at <= end(one);
+        one.kind == "drift" && overlaps
+    };
+    let drift = rows.incidents.iter().map(|one| &one.incident).find(is_beside);
+    &drift.filter(|_| incident.kind == "performance").unwrap_or(incident).features
+}
+
 /// The start of the change: where money is counted from, else the start of the opening window, else its end.
-fn since(
-    rows: &Rows,
-    incident: &crate::incident::Incident,
-    money: Option<&Money>,
-    is_open: bool,
-) -> Timestamp {
+fn since(rows: &Rows, incident: &Incident, money: Option<&Money>, is_open: bool) -> Timestamp {
     let opening = rows
         .windows
         .iter()
