@@ -96,12 +96,14 @@ pub(super) fn judge(
     }
     let enough = measured.reading.labels >= settings.labels_min;
     let reference = measuring.reference.rows(measuring.segment);
+    // A segment that the training rows do not have may differ from all of them and still be as ever.
+    let is_known = measuring.reference.knows(measuring.segment);
     let of_reference = reference.metrics.iter().find(|metric| metric.metric == settings.metric);
     let shortfall = measured
         .realised
         .as_ref()
         .zip(of_reference)
-        .filter(|_| enough && is_mature)
+        .filter(|_| enough && is_mature && is_known)
         .and_then(|(now, before)| shortfall(now, before));
     let calibration = match measuring.reference.calibrations.get(&length) {
         Some(Ok(calibration)) if cell.segment.is_none() => Ok(calibration),
@@ -111,6 +113,10 @@ pub(super) fn judge(
     let says = shortfall.map(|shortfall| {
         let size =
             Evidence::of_log_p(shortfall.log_p_value, measured.reading.labels, reference.summary.labels);
+        // Ranks need no variance; the rule for independent rows does, and days may differ by more than chance.
+        let between = measuring.reference.variances.get(&length).copied().unwrap_or(0.0);
+        let better = better_of(settings.task, &settings.metric);
+        let shortfall = shortfall.with_days_that_differ(better, between);
         Says::of(&shortfall, size, measuring, bars.of(cell), calibration.clone(), of_reference)
     });
     let note = match (&says, enough, &void) {
@@ -120,6 +126,7 @@ pub(super) fn judge(
         )),
         (Some(says), _, None) => says.note.clone(),
         (Some(says), _, Some(void)) => Some(says.note.clone().unwrap_or_else(|| void.clone())),
+        (None, _, _) if !is_known => Some("the training rows do not have this segment".to_owned()),
         (None, _, _) => Some("the metric cannot be compared with the training data".to_owned()),
     };
     let alarm_by_rank = says.as_ref().is_some_and(|says| says.alarm);

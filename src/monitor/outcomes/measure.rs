@@ -30,6 +30,8 @@ pub(super) struct Measuring<'a> {
 /// A window, measured.
 pub(super) struct MeasuredWindow {
     pub(super) reading: Reading,
+    pub(super) start: Timestamp,
+    pub(super) end: Timestamp,
     /// The headline metric as the labels have it, while they say enough.
     pub(super) realised: Option<Measured>,
     /// The headline metric as it is estimated without labels.
@@ -119,6 +121,8 @@ pub(super) fn measure(measuring: &Measuring<'_>, merged: &Merged, expected: &Est
     };
     MeasuredWindow {
         reading,
+        start: measuring.start,
+        end: measuring.end,
         realised: named(&realised).filter(|one| one.outcome.is_ok()),
         estimated: named(estimates).filter(|one| one.outcome.is_ok()),
         split,

@@ -3,7 +3,7 @@
 use super::Outcomes;
 use super::follow::{Compared, LossOfWindow, Merged};
 use super::measure::{MeasuredWindow, Measuring, ranged};
-use crate::event::Timestamp;
+use crate::event::{Span, Timestamp};
 use crate::monitor::Cell;
 use crate::performance::diagnosis::{Alarm, Findings, MetricChange, PriorShift};
 use crate::performance::value::{
@@ -42,8 +42,12 @@ impl Outcomes {
         losses.drain(..surplus);
     }
 
-    /// Compares the estimate of a complete window with what came true.
+    /// Compares the estimate of a complete window with what came true. Windows that share rows miss together,
+    /// so only those of the shortest length count, and where these slide only those that follow one another.
     pub(super) fn compare(&mut self, cell: &Cell, measured: &MeasuredWindow) {
+        if !self.is_apart(measured) {
+            return;
+        }
         let Some(reading) = measured.reading.metric(&measured.reading.headline) else { return };
         let (Some(value), Some(estimate), Some(holds)) =
             (reading.value, reading.estimate, reading.estimate_holds)
@@ -64,6 +68,16 @@ impl Outcomes {
             known.absolute_error += (estimate.value - value).abs();
             known.missed_in_a_row = if holds { 0 } else { known.missed_in_a_row.saturating_add(1) };
         }
+    }
+
+    fn is_apart(&self, measured: &MeasuredWindow) -> bool {
+        let length = measured.end - measured.start;
+        let Some(shortest) = self.settings.windows.first().filter(|one| one.length == length) else {
+            return false;
+        };
+        // One start a length: starts are a slide apart.
+        let after = measured.start - measured.start.floor_to(length, Span::ZERO);
+        after < shortest.slide
     }
 
     /// Writes beside the estimates how good they were.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::baseline::{Baseline, Outcomes as Reference};
 use crate::event::{Span, Timestamp};
-use crate::performance::counts::{self, Outcomes, measure_one, shortfall};
+use crate::performance::counts::{self, Outcomes, Shortfall, measure_one, shortfall};
 use crate::performance::estimate::{Cbpe, PriorReference, Strata, Stratum};
 use crate::performance::value::{CostMatrix, Costs, UnitCosts, ValueSettings};
 use crate::performance::{Mean, Measured, Settings, Value};
@@ -54,6 +54,9 @@ pub struct PerformanceReference {
     pub value: Option<ValueSettings>,
     /// By window length, what is usual of the headline metric; or why that is not known.
     pub calibrations: BTreeMap<Span, Result<Arc<Calibration>, String>>,
+    /// By how much the headline metric differs between the training rows' windows beyond what chance explains:
+    /// the variance of its true values, by window length; 0 where it cannot be told.
+    pub variances: BTreeMap<Span, f64>,
 }
 
 impl PerformanceReference {
@@ -71,11 +74,13 @@ impl PerformanceReference {
             OutcomeShape::Binary(binary) if binary.scored => of_scores(binary, &outcomes.total),
             _ => (None, Vec::new(), None),
         };
-        let calibrations = settings
+        let ranked: BTreeMap<Span, Ranked> = settings
             .windows
             .iter()
-            .map(|window| (window.length, calibrate(outcomes, settings, *window, windows)))
+            .map(|window| (window.length, Ranked::new(outcomes, settings, *window, windows)))
             .collect();
+        let variances = variances(&ranked);
+        let calibrations = ranked.into_iter().map(|(length, ranked)| (length, ranked.calibration)).collect();
         Some(Self {
             all: rows(&outcomes.total),
             segments: outcomes.segments.iter().map(|(name, summary)| (name.clone(), rows(summary))).collect(),
@@ -94,8 +99,14 @@ impl PerformanceReference {
             .map(Arc::new),
             value,
             calibrations,
+            variances,
             shape,
         })
+    }
+
+    /// Whether there are training rows of a segment; all rows together there always are.
+    pub fn knows(&self, segment: Option<&str>) -> bool {
+        segment.is_none_or(|segment| self.segments.contains_key(segment))
     }
 
     /// The training rows that a segment is compared with: its own, or else all.
@@ -168,26 +179,58 @@ fn losses(shape: &OutcomeShape, total: &OutcomeSummary) -> Option<[Strata; 2]> {
     Some([table(ErrorSum::Absolute, ErrorSum::Squared, 1)?, table(ErrorSum::Squared, ErrorSum::Fourth, 2)?])
 }
 
-/// Ranks the training rows' windows of one length by how much worse each is than the others.
-fn calibrate(
-    outcomes: &Reference,
-    settings: &Settings,
-    window: WindowSettings,
-    windows: &window::Settings,
-) -> Result<Arc<Calibration>, String> {
-    if outcomes.panes_len() == 0 {
-        return Err("the training rows have no time, so there are no reference windows".to_owned());
+/// The training rows' windows of one length, ranked by how much worse each is than the others.
+struct Ranked {
+    calibration: Result<Arc<Calibration>, String>,
+    /// Variance of the metric's true values, if there are enough windows to tell.
+    variance: Option<f64>,
+}
+
+impl Ranked {
+    fn new(
+        outcomes: &Reference,
+        settings: &Settings,
+        window: WindowSettings,
+        windows: &window::Settings,
+    ) -> Self {
+        if outcomes.panes_len() == 0 {
+            let why = "the training rows have no time, so there are no reference windows".to_owned();
+            return Self { calibration: Err(why), variance: None };
+        }
+        let (found, shortfalls): (Vec<_>, Vec<_>) =
+            reference_windows(outcomes, settings, window, windows).into_iter().unzip();
+        let count = found.len();
+        let ranked = Calibration::new(&found, window.length, None, Source::Training).map(Arc::new);
+        let variance = ranked.as_ref().and_then(|_| variance_of(&shortfalls));
+        let calibration = ranked.ok_or_else(|| {
+            format!(
+                "the training rows make {count} windows of {} with {} labels or more, and {} are needed",
+                window.length,
+                settings.labels_min,
+                crate::verdict::BLOCKS_MIN
+            )
+        });
+        Self { calibration, variance }
     }
-    let found = reference_windows(outcomes, settings, window, windows);
-    let count = found.len();
-    Calibration::new(&found, window.length, None, Source::Training).map(Arc::new).ok_or_else(|| {
-        format!(
-            "the training rows make {count} windows of {} with {} labels or more, and {} are needed",
-            window.length,
-            settings.labels_min,
-            crate::verdict::BLOCKS_MIN
-        )
-    })
+}
+
+/// Variance of true values: what windows differ by, less what chance explains, never below 0 (the method of
+/// moments: DerSimonian and Laird 1986, doi:10.1016/0197-2456(86)90046-2, with windows weighted alike).
+fn variance_of(shortfalls: &[Shortfall]) -> Option<f64> {
+    let beyond = |one: &Shortfall| one.worse_by * one.worse_by - one.standard_error * one.standard_error;
+    let mean = shortfalls.iter().map(beyond).sum::<f64>() / shortfalls.len().max(1) as f64;
+    (!shortfalls.is_empty() && mean.is_finite()).then(|| mean.max(0.0))
+}
+
+/// By window length. Where there are too few windows of a length, that of the next shorter one is taken: true
+/// values of long windows differ less.
+fn variances(ranked: &BTreeMap<Span, Ranked>) -> BTreeMap<Span, f64> {
+    let mut last = 0.0;
+    let of = |(length, ranked): (&Span, &Ranked)| {
+        last = ranked.variance.unwrap_or(last);
+        (*length, last)
+    };
+    ranked.iter().map(of).collect()
 }
 
 fn reference_windows(
@@ -195,7 +238,7 @@ fn reference_windows(
     settings: &Settings,
     window: WindowSettings,
     windows: &window::Settings,
-) -> Vec<ReferenceWindow> {
+) -> Vec<(ReferenceWindow, Shortfall)> {
     let only = Settings { windows: vec![window], ..settings.clone() };
     let cut = cut_of(&only, windows);
     let mut panes: BTreeMap<Timestamp, OutcomeSummary> = BTreeMap::new();
@@ -226,7 +269,7 @@ fn reference_windows(
         let found = shortfall(&of(&inside)?, &of(&others)?)?;
         let evidence = Evidence::of_log_p(found.log_p_value, inside.labels, others.labels);
         let cells = vec![CellEvidence { segment: None, evidence: vec![Some(evidence)] }];
-        Some(ReferenceWindow { start: id.start(), end: id.end, cells })
+        Some((ReferenceWindow { start: id.start(), end: id.end, cells }, found))
     };
     closing.iter().filter_map(evidence).collect()
 }
