@@ -145,7 +145,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let result = Demo {
         args,
         files: &files,
-        reports: scratch.reports()?,
+        reports: scratch.reports(),
         world,
         receivers,
         watched: watched.as_ref(),
@@ -309,6 +309,8 @@ impl Demo<'_> {
     fn write_report(&self, name: &str, story: &mut Story<'_>) -> Result<(), Failure> {
         let Some(watched) = self.watched else { return Ok(()) };
         let path = self.reports.join(format!("credit-{name}.html"));
+        std::fs::create_dir_all(&self.reports)
+            .map_err(|error| Failure::other(format!("cannot make {}: {error}", self.reports.display())))?;
         watched.report(&path)?;
         story.reported(&path, self.world.sent())
     }

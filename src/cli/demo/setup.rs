@@ -44,19 +44,13 @@ impl Scratch {
         Ok(scratch)
     }
 
-    /// The directory of reports. It stays when the demo is over: that of the demo's files if these stay too,
-    /// else a new one.
-    ///
-    /// # Errors
-    /// When that cannot be made.
-    pub fn reports(&self) -> Result<PathBuf, Failure> {
+    /// The directory of reports, which need not be there yet. It stays when the demo is over: that of the
+    /// demo's files if these stay too, else one of its own.
+    pub fn reports(&self) -> PathBuf {
         if !self.is_temporary {
-            return Ok(self.dir.clone());
+            return self.dir.clone();
         }
-        let dir = std::env::temp_dir().join(format!("driftline-demo-report-{}", std::process::id()));
-        fs::create_dir_all(&dir)
-            .map_err(|error| Failure::other(format!("cannot make {}: {error}", dir.display())))?;
-        Ok(dir)
+        std::env::temp_dir().join(format!("driftline-demo-report-{}", std::process::id()))
     }
 }
 
