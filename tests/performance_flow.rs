@@ -13,7 +13,7 @@ use driftline::event::{Origin, RawBatch, Span, Timestamp};
 use driftline::incident::{self, Incident, Notification, NotificationKind, Status};
 use driftline::monitor::{ModelSettings, Monitor, PerformanceWindow, Plan, Summariser, WindowKey};
 use driftline::performance::{self, DiagnosisKind, Maturity, Reading, Task};
-use driftline::store::{Options, PerformanceFilter, Store};
+use driftline::store::{Options, Store, WindowFilter};
 use driftline::window::{self, WindowSettings};
 use driftline::{quality, verdict};
 use flow::{
@@ -238,8 +238,7 @@ impl Process {
     /// The latest revision of every window, by its name.
     fn latest(&self) -> BTreeMap<WindowKey, PerformanceWindow> {
         let mut latest = BTreeMap::new();
-        let mut filter =
-            PerformanceFilter { model: "credit".into(), limit: 1_000, ..PerformanceFilter::default() };
+        let mut filter = WindowFilter { model: "credit".into(), limit: 1_000, ..WindowFilter::default() };
         loop {
             let page = self.store().performance(&filter).expect("reads");
             for row in &page.rows {
