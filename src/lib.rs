@@ -68,7 +68,6 @@
 //!   scores mean within the **false-alarm budget**; an **incident** is a model's drift from its first
 //!   alarm to its resolution; a **notification** is one change of an incident for one channel; the
 //!   **outbox** holds notifications until they are delivered or become **dead letters**.
-//!
 //! - **label**: what turned out to be true of a prediction, found by the prediction's **id**. It **waits** with
 //!   its prediction, one for the other, for at most the longest delay. **Outcomes** are the counts of what was
 //!   predicted and what came true, in panes of the prediction's time.
@@ -89,8 +88,9 @@
 //! A module uses those above it in the list and none below it; `tests/layers.rs` holds this.
 //! [`sequential`] stands beside [`drift`]: its detectors look at every event, where a drift test looks at
 //! a window that has closed. [`quality`] is such a watch by default: over missing, wrongly typed and rejected
-//! records, tick by tick, while the window is still open. [`performance`] measures predictions whose truth is
-//! known, and estimates those whose truth is not; [`monitor`] joins, cuts and judges them.
+//! records, and over mistakes as labels come in, tick by tick, while the window is still open. [`performance`]
+//! measures predictions whose truth is known, and estimates those whose truth is not; [`monitor`] joins, cuts
+//! and judges them.
 
 #![deny(unsafe_code)]
 #![warn(
