@@ -470,6 +470,14 @@ fn of_kind<'a>(log: &'a Log, kind: &str) -> Vec<&'a Incident> {
     log.transitions.iter().filter(|incident| incident.kind == kind).collect()
 }
 
+/// Starts of the windows of all rows whose performance alarmed, in seconds.
+fn alarms(log: &Log) -> Vec<i64> {
+    let alarming = log.performance.iter().filter(|window| {
+        window.key.segment.is_none() && window.verdict.as_ref().is_some_and(|verdict| verdict.alarm)
+    });
+    alarming.map(|window| seconds(window.key.start)).collect()
+}
+
 fn kinds_found(log: &Log) -> BTreeSet<DiagnosisKind> {
     let diagnoses = log.transitions.iter().filter_map(|incident| incident.diagnosis.as_ref());
     diagnoses.map(|diagnosis| diagnosis.kind).collect()
@@ -609,7 +617,9 @@ fn other_loans_are_no_other_concept() {
         !kinds.contains(&DiagnosisKind::ConceptChange) && !kinds.contains(&DiagnosisKind::HarmfulShift),
         "{kinds:?}"
     );
-    assert!(of_kind(&easier.log, "performance").is_empty());
+    // Before the change a false alarm is within the budget; after it nothing is worse.
+    let after = BEGIN + 15 * DAY;
+    assert!(alarms(&easier.log).iter().all(|start| *start < after), "{:?}", alarms(&easier.log));
 }
 
 #[test]
@@ -644,8 +654,8 @@ fn labels_that_hurry_by_outcome_do_not_alarm() {
     // A loan that is not repaid is known in a fifth of the time: young windows look worse than they are.
     let story = Story::new(17, 45, Delay::ByOutcome([0.8, 4.0]), |_| World::Calm);
     let process = Process::new().run(&story, 12 * HOUR, never);
-    let performance = of_kind(&process.log, "performance");
-    assert!(performance.is_empty(), "{performance:?}");
+    // One a budget part in a hundred days is allowed; if young windows were believed, most would alarm.
+    assert!(alarms(&process.log).len() <= 3, "{:?}", alarms(&process.log));
     for (key, window) in process.latest() {
         let Some(reading) = settled(&story, &window) else { continue };
         let rows = story.window(seconds(key.start), seconds(window.end), key.segment.as_deref());
