@@ -67,6 +67,7 @@ baseline = "credit.baseline"
 windows = ["1d"]
 idle_after = "30m"
 false_alarms = "1 per 20d"
+early = false
 channels = ["slack"]
 [model.performance]
 task = "binary"
