@@ -135,7 +135,8 @@ pub struct PerformanceWindow {
     pub config: String,
     /// What is known.
     pub reading: Reading,
-    /// What it means; `None` until the window is judged, which happens once.
+    /// What it means; `None` until the window is judged, which happens once. The store gives it to the
+    /// revisions after that.
     pub verdict: Option<Verdict>,
 }
 

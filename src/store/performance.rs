@@ -155,7 +155,7 @@ fn window_values(key: &WindowKey, revision: u32) -> [Value; 8] {
 }
 
 /// Appends revisions. One that is there already stays as it is; the highest of a window is its latest, in
-/// whatever order they come.
+/// whatever order they come. A window is judged once: revisions after that keep the verdict.
 pub(super) fn write(transaction: &Transaction<'_>, windows: &[PerformanceWindow]) -> Result<(), Fault> {
     if windows.is_empty() {
         return Ok(());
@@ -171,10 +171,26 @@ pub(super) fn write(transaction: &Transaction<'_>, windows: &[PerformanceWindow]
               predictions, baseline, document)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT DO NOTHING",
     )?;
+    let mut judged = transaction.prepare(&format!(
+        "SELECT document FROM performance
+         WHERE {OF_WINDOW} AND revision < ?8 AND latest = 1 AND alarm IS NOT NULL"
+    ))?;
     for window in windows {
-        let (key, reading) = (&window.key, &window.reading);
-        let values = window_values(key, window.revision);
+        let values = window_values(&window.key, window.revision);
         let is_latest = !later.exists(params_from_iter(&values))?;
+        let earlier = if is_latest && window.verdict.is_none() {
+            let document: Option<Vec<u8>> =
+                judged.query_row(params_from_iter(&values), |row| row.get(0)).optional()?;
+            document.map(|document| unpacked(&document)).transpose()?
+        } else {
+            None
+        };
+        // A document that this version cannot read has no verdict that it could pass on.
+        let verdict = earlier.and_then(|text| serde_json::from_str::<PerformanceWindow>(&text).ok()?.verdict);
+        let with_verdict =
+            verdict.map(|verdict| PerformanceWindow { verdict: Some(verdict), ..window.clone() });
+        let window = with_verdict.as_ref().unwrap_or(window);
+        let (key, reading) = (&window.key, &window.reading);
         if is_latest {
             unmark.execute(params_from_iter(&values))?;
         }

@@ -1,8 +1,13 @@
 //! When windows of outcomes are looked at: once when they are complete, and again as labels come.
 //!
 //! Time passes in ticks of one pane of the model's feature windows, in event time. At each tick every window
-//! whose panes changed is looked at; a new revision is made when enough changed to matter, and a window is
-//! judged once, when its labels are complete. So an alarm is never repeated because of a revision.
+//! whose panes changed is looked at; a new revision is made when enough changed to matter. All versions and
+//! segments of a window are judged together and once, when the labels of all rows are complete. So an alarm is
+//! never repeated because of a revision. (A limit of the operator's that a whole interval breaks is told before.)
+//!
+//! What is measured at a tick holds every label that was read by then, also of partitions that are ahead. So
+//! values of complete windows do not depend on how partitions interleave, but at which tick a window is found
+//! complete may.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,6 +42,8 @@ pub(super) struct Followed {
     slide: Span,
     end: Timestamp,
     cells: Vec<FollowedCell>,
+    /// Whether its versions and segments were judged, which happens to all of them at once.
+    judged: bool,
 }
 
 /// Versions and segments of panes whose counts changed.
@@ -214,7 +221,7 @@ impl Outcomes {
             // As with features: a sliding window that began before the first pane is not filled yet.
             if !window.is_sliding() || first.is_some_and(|first| window.start() >= first) {
                 let WindowId { end, length, slide } = window;
-                self.memory.followed.push(Followed { length, slide, end, cells: Vec::new() });
+                self.memory.followed.push(Followed { length, slide, end, cells: Vec::new(), judged: false });
             }
         }
         self.memory.closed_up_to = self.memory.closed_up_to.max(Some(up_to));
@@ -238,17 +245,19 @@ impl Outcomes {
     ) {
         let merged = self.merge(window.end - window.length, window.end);
         let bars = Bars::new(around.plan, &self.settings, (window.slide, window.length), &merged);
+        let is_ready = !window.judged && self.is_ready(&merged, window.end, up_to);
+        window.judged |= is_ready;
         let mut revised = Vec::new();
         for (cell, merged) in &merged {
             let its_delays = delays
                 .entry(cell.version.clone())
                 .or_insert_with(|| Arc::new(self.delays(cell.version.as_deref(), up_to)));
             let its_delays = Arc::clone(its_delays);
-            if window.has_news(cell, merged, changed, up_to, self.settings.label_delay_max) {
+            if is_ready || window.has_news(cell, merged, changed, up_to, self.settings.label_delay_max) {
                 revised.extend(self.revise(
                     window,
                     (cell, merged),
-                    (up_to, &its_delays),
+                    (up_to, &its_delays, is_ready),
                     &bars,
                     around,
                     commit,
@@ -258,12 +267,23 @@ impl Outcomes {
         self.step(window, &revised, &bars, around, commit);
     }
 
-    /// Makes a new revision if there is news.
+    /// Whether a window can be judged: of every version with enough predictions, all rows together have as
+    /// good as all labels, or none comes any more.
+    fn is_ready(&self, merged: &BTreeMap<Cell, Merged>, end: Timestamp, up_to: Timestamp) -> bool {
+        let is_final = end + self.settings.label_delay_max <= up_to;
+        let whole = merged.iter().filter(|(cell, _)| cell.segment.is_none()).map(|(_, merged)| merged);
+        let mut enough = whole.filter(|merged| merged.predictions() >= self.settings.labels_min).peekable();
+        let is_complete =
+            |merged: &Merged| merged.labels() as f64 >= self.settings.mature_at * merged.predictions() as f64;
+        is_final || (enough.peek().is_some() && enough.all(is_complete))
+    }
+
+    /// Makes a new revision; `is_ready` says that the window is judged now.
     fn revise(
         &mut self,
         window: &mut Followed,
         (cell, merged): (&Cell, &Merged),
-        (up_to, delays): (Timestamp, &Delays),
+        (up_to, delays, is_ready): (Timestamp, &Delays, bool),
         bars: &Bars,
         around: &mut Around<'_>,
         commit: &mut Commit,
@@ -280,6 +300,7 @@ impl Outcomes {
             end,
             up_to,
             delays: Some(delays),
+            is_ready,
         };
         let place = window.cells.iter().position(|known| known.cell == *cell);
         let known = place.and_then(|place| window.cells.get(place));
@@ -294,16 +315,21 @@ impl Outcomes {
             if is_shortest && window.slide == length {
                 self.remember_loss(cell, &measuring, merged.predictions(), measured.cost);
             }
-            if measured.reading.maturity == Maturity::Mature && !was_judged {
+            if measured.reading.maturity == Maturity::Mature && is_ready {
                 self.compare(cell, &measured);
             }
         }
         self.tell_how_good_estimates_were(cell, &mut measured);
-        self.price(&measuring, merged, &mut measured);
         let void = around.ledger.void(length, &merged.prepared.id);
         let model = around.plan.settings.name.as_str();
         let judged =
             if was_judged { None } else { judge(&measuring, &measured, bars, model, cell, (length, void)) };
+        self.price(
+            &measuring,
+            merged,
+            &mut measured,
+            judged.as_ref().is_some_and(|judged| judged.verdict.alarm),
+        );
         let evidence = measured.evidence(&measuring, judged.as_ref());
         let diagnosis = diagnose(&measured.findings(&measuring, &[]));
         let entry = FollowedCell {
@@ -387,6 +413,11 @@ impl Outcomes {
             },
             around.plan.settings.verdict.budget,
         );
+        match self.memory.incident.open() {
+            Some(_) if !in_incident => self.memory.changed_since = Some(window.end - window.length),
+            None => self.memory.changed_since = None,
+            Some(_) => {}
+        }
         commit.transitions.extend(outcome.transitions);
         commit.outbox.extend(outcome.notifications);
     }

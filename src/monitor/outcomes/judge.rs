@@ -89,7 +89,7 @@ pub(super) fn judge(
     (length, void): (Span, Option<String>),
 ) -> Option<Judged> {
     let settings = measuring.settings;
-    let is_mature = measured.reading.maturity == Maturity::Mature;
+    let is_mature = measuring.is_ready && measured.reading.maturity == Maturity::Mature;
     let broken = broken_limit(settings, measured);
     if !is_mature && broken.is_none() {
         return None;

@@ -25,7 +25,12 @@ pub(super) struct Measuring<'a> {
     pub(super) up_to: Timestamp,
     /// How fast labels come; of no use where they are all there.
     pub(super) delays: Option<&'a Delays>,
+    /// Whether the window is judged now: then its segments count as complete when they are nearly so.
+    pub(super) is_ready: bool,
 }
+
+/// The share of `mature_at` from which a segment is taken as complete together with all rows.
+const SEGMENT_SLACK: f64 = 0.9;
 
 /// A window, measured.
 pub(super) struct MeasuredWindow {
@@ -53,7 +58,8 @@ impl Measuring<'_> {
 
     fn is_mature(&self, merged: &Merged) -> bool {
         let (labels, predictions) = (merged.labels() as f64, merged.predictions() as f64);
-        self.is_final() || (predictions > 0.0 && labels >= self.settings.mature_at * predictions)
+        let slack = if self.is_ready && self.segment.is_some() { SEGMENT_SLACK } else { 1.0 };
+        self.is_final() || (predictions > 0.0 && labels >= slack * self.settings.mature_at * predictions)
     }
 }
 

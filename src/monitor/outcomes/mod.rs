@@ -65,6 +65,8 @@ pub(super) struct Remembered {
     changed: BTreeSet<(Timestamp, Cell)>,
     /// The incident about performance.
     pub(super) incident: incident::State,
+    /// Start of the window that opened it.
+    changed_since: Option<Timestamp>,
     /// Losses of the last windows of the shortest length, oldest first.
     losses: Vec<LossOfWindow>,
     /// How good estimates were, by version.

@@ -94,7 +94,13 @@ impl Outcomes {
     }
 
     /// Writes what the window costs, and what the change has cost so far.
-    pub(super) fn price(&self, measuring: &Measuring<'_>, merged: &Merged, measured: &mut MeasuredWindow) {
+    pub(super) fn price(
+        &self,
+        measuring: &Measuring<'_>,
+        merged: &Merged,
+        measured: &mut MeasuredWindow,
+        alarms: bool,
+    ) {
         let reference = measuring.reference;
         let rows = reference.rows(measuring.segment);
         let (Some(value), Some(before)) = (&reference.value, &rows.cost) else { return };
@@ -108,7 +114,9 @@ impl Outcomes {
         };
         let now = measured.cost.map(|(cost, _)| cost);
         let case = now.and_then(|now| retrain_case(&now, before, per_day, value).ok());
-        let since = measuring.segment.is_none().then(|| self.changed_since()).flatten();
+        // The window that alarms first is where the change begins.
+        let since = self.changed_since().or(alarms.then_some(measuring.start));
+        let since = since.filter(|_| measuring.segment.is_none());
         let accumulated = since.and_then(|since| self.accumulated(since, measuring.end));
         measured.reading.money = Some(MoneyReading {
             currency: value.currency.clone(),
@@ -130,7 +138,9 @@ impl Outcomes {
     /// Start of the first window of the change that is going on.
     fn changed_since(&self) -> Option<Timestamp> {
         let open = self.memory.incident.open()?;
-        Some(open.opened_at - self.settings.windows.first()?.length)
+        // What the watch over mistakes opened began in a window that was not judged yet.
+        let shortest = self.settings.windows.first()?.length;
+        Some(self.memory.changed_since.unwrap_or(open.opened_at - shortest))
     }
 
     /// What the change has cost up to a window's end. A version that has been replaced has cost what it has:
