@@ -43,7 +43,10 @@ impl Bars {
         let (budget, parts) = (plan.settings.verdict.budget, plan.settings.budget_parts());
         let mut cells: BTreeMap<Option<String>, f64> = BTreeMap::new();
         for (cell, merged) in merged {
-            if merged.predictions() >= settings.labels_min {
+            // What cannot be judged needs no share.
+            let reference = merged.prepared.performance.as_ref();
+            let is_known = reference.is_none_or(|reference| reference.knows(cell.segment.as_deref()));
+            if is_known && merged.predictions() >= settings.labels_min {
                 *cells.entry(cell.version.clone()).or_default() += 1.0;
             }
         }

@@ -140,9 +140,17 @@ pub(super) fn measure(measuring: &Measuring<'_>, merged: &Merged, expected: &Est
     }
 }
 
-/// The labels that are there, weighted for those that are not.
+/// The share of the longest delay that must have been watched before weights by outcome are used: curves by
+/// outcome leave out what takes longer than was watched, and of slow outcomes that is more.
+const FOLLOWED_MIN: f64 = 0.5;
+
+/// The labels that are there, weighted for those that are not; none while it is not known how long labels take.
 fn weigh(measuring: &Measuring<'_>, merged: &Merged) -> Option<Outcomes> {
-    let delays = measuring.delays?;
+    let delays = measuring.delays.filter(|delays| {
+        let learnt = delays.summary();
+        let longest = measuring.settings.label_delay_max.as_secs_f64();
+        learnt.method == Method::Stratum || learnt.follow_up.as_secs_f64() >= FOLLOWED_MIN * longest
+    })?;
     let by_outcome = delays.summary().method == Method::Outcome;
     let mut outcomes = Outcomes::new(&measuring.reference.shape);
     for (start, summary) in &merged.parts {
