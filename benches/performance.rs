@@ -45,7 +45,8 @@ fn main() {
 
 /// So many models as `--models` leaves of these.
 fn scaled(models: u64) -> u64 {
-    let percent = std::env::args().find_map(|argument| argument.strip_prefix("--models=")?.parse::<u64>().ok());
+    let percent =
+        std::env::args().find_map(|argument| argument.strip_prefix("--models=")?.parse::<u64>().ok());
     (models * percent.unwrap_or(100)).div_ceil(100).max(1)
 }
 
@@ -177,7 +178,15 @@ fn print_alarms() {
                 stream += 1;
                 let world = World { rows, ..world };
                 let models = if reference > 100 { models / 2 } else { models };
-                let runs = Runs { stream, models, world, settings: &settings, reference, days: 120, change: NO_CHANGE };
+                let runs = Runs {
+                    stream,
+                    models,
+                    world,
+                    settings: &settings,
+                    reference,
+                    days: 120,
+                    change: NO_CHANGE,
+                };
                 let cells = [name.to_owned(), rows.to_string(), reference.to_string()];
                 row(cells.into_iter().chain(alarms_of(&runs)));
             }
@@ -202,8 +211,15 @@ fn print_metrics() {
             for reference in [60, 180] {
                 let world = World { task, ..world };
                 let stream = 200 + 10 * place as u64 + reference as u64 / 30;
-                let runs =
-                    Runs { stream, models: 20, world, settings: &settings, reference, days: 90, change: NO_CHANGE };
+                let runs = Runs {
+                    stream,
+                    models: 20,
+                    world,
+                    settings: &settings,
+                    reference,
+                    days: 90,
+                    change: NO_CHANGE,
+                };
                 let cells = [metric.to_owned(), name.to_owned(), reference.to_string()];
                 row(cells.into_iter().chain(alarms_of(&runs)));
             }
@@ -214,7 +230,16 @@ fn print_metrics() {
 fn print_segments() {
     head(
         "False alarms with five segments, in 30 days",
-        &["world", "rows a day", "reference days", "all rows, day", "all rows, week", "any segment, day", "any segment, week", "incidents in 30 d (share .50)"],
+        &[
+            "world",
+            "rows a day",
+            "reference days",
+            "all rows, day",
+            "all rows, week",
+            "any segment, day",
+            "any segment, week",
+            "incidents in 30 d (share .50)",
+        ],
     );
     let settings = settings(Task::Binary, "roc_auc", &BOTH);
     let mut stream = 400;
@@ -222,7 +247,8 @@ fn print_segments() {
         for (rows, reference, models) in [(1_500, 60, 20), (1_500, 180, 12), (5_000, 180, 6)] {
             stream += 1;
             let world = World { rows, segments: 5, ..world };
-            let runs = Runs { stream, models, world, settings: &settings, reference, days: 120, change: NO_CHANGE };
+            let runs =
+                Runs { stream, models, world, settings: &settings, reference, days: 120, change: NO_CHANGE };
             let mut counts: BTreeMap<(bool, Span), Count> = BTreeMap::new();
             let mut opened = 0;
             runs.each(|service, _| {
@@ -273,15 +299,20 @@ fn print_power() {
                 let mut found: Vec<f64> = Vec::new();
                 runs.each(|service, days| {
                     let begin = days[0][0].at;
-                    let alarms = service.windows.iter().filter(|w| w.verdict.as_ref().is_some_and(|v| v.alarm));
+                    let alarms =
+                        service.windows.iter().filter(|w| w.verdict.as_ref().is_some_and(|v| v.alarm));
                     let first = alarms.map(|window| window.end.as_micros() / 1_000_000 - begin).min();
                     found.push(first.map_or(f64::INFINITY, |seconds| (seconds as f64 / DAY as f64).round()));
                 });
                 found.sort_by(f64::total_cmp);
-                let within = |days: f64| found.iter().filter(|one| **one <= days).count() as f64 / found.len() as f64;
+                let within =
+                    |days: f64| found.iter().filter(|one| **one <= days).count() as f64 / found.len() as f64;
                 cells.push(format!(
                     "{} ({:.2}, {:.2}, {:.2})",
-                    found[found.len() / 2], within(7.0), within(30.0), within(90.0)
+                    found[found.len() / 2],
+                    within(7.0),
+                    within(30.0),
+                    within(90.0)
                 ));
             }
             row(cells);
@@ -359,7 +390,19 @@ fn truths(change: &Change) -> [f64; 4] {
 fn print_labels() {
     head(
         "Provisional values of windows of a day, 600 predictions a day, labels by an exponential law",
-        &["labels take (class 0, 1)", "service", "labels there", "metric", "windows", "bias", "naive bias", "rmse", "mean half width", "truth in interval", "final value in interval"],
+        &[
+            "labels take (class 0, 1)",
+            "service",
+            "labels there",
+            "metric",
+            "windows",
+            "bias",
+            "naive bias",
+            "rmse",
+            "mean half width",
+            "truth in interval",
+            "final value in interval",
+        ],
     );
     for (place, delay) in [[10.0, 10.0], [7.0, 14.0]].into_iter().enumerate() {
         let world = World { delay, rows: 600, ..STILL };
@@ -368,7 +411,15 @@ fn print_labels() {
             value: Some(value()),
             ..settings(Task::Binary, "roc_auc", &[(A_DAY, A_DAY)])
         };
-        let runs = Runs { stream: 700 + place as u64, models: 10, world, settings: &settings, reference: 30, days: 170, change: NO_CHANGE };
+        let runs = Runs {
+            stream: 700 + place as u64,
+            models: 10,
+            world,
+            settings: &settings,
+            reference: 30,
+            days: 170,
+            change: NO_CHANGE,
+        };
         let mut table: BTreeMap<(bool, usize, usize), Late> = BTreeMap::new();
         let mut maturities: BTreeMap<Maturity, (u64, f64, f64)> = BTreeMap::new();
         let truths = truths(&NO_CHANGE);
@@ -381,7 +432,8 @@ fn print_labels() {
             }
             for window in &service.windows {
                 let age = window.reading.age.as_secs_f64() / DAY as f64;
-                let (count, youngest, oldest) = maturities.entry(window.reading.maturity).or_insert((0, f64::INFINITY, 0.0));
+                let (count, youngest, oldest) =
+                    maturities.entry(window.reading.maturity).or_insert((0, f64::INFINITY, 0.0));
                 (*count, *youngest, *oldest) = (*count + 1, youngest.min(age), oldest.max(age));
                 let Some(last) = last.get(&window.key.start) else { continue };
                 let start = window.key.start.as_micros() / 1_000_000;
@@ -393,13 +445,16 @@ fn print_labels() {
                 }
                 let band = (window.reading.coverage.unwrap_or(0.0) * 4.0).min(3.0) as usize;
                 for (place, metric) in LATE.into_iter().enumerate() {
-                    let (Some(found), Some(fin)) = (value_of(window, metric), value_of(last, metric)) else { continue };
+                    let (Some(found), Some(fin)) = (value_of(window, metric), value_of(last, metric)) else {
+                        continue;
+                    };
                     let late = table.entry((is_early, band, place)).or_default();
                     let error = found.value - truths[place];
                     late.windows += 1;
                     late.error += error;
                     late.squares += error * error;
-                    late.naive += naive(&days[day], window.at.as_micros() / 1_000_000, metric) - truths[place];
+                    late.naive +=
+                        naive(&days[day], window.at.as_micros() / 1_000_000, metric) - truths[place];
                     late.half_width += (found.high.unwrap_or(f64::NAN) - found.low.unwrap_or(f64::NAN)) / 2.0;
                     late.holds_truth += u64::from(holds(&found, truths[place]));
                     late.holds_final += u64::from(holds(&found, fin.value));
@@ -431,7 +486,18 @@ fn print_labels() {
 fn print_estimates() {
     head(
         "Estimates without labels (CBPE): realised value within the interval, and windows that call them unreliable",
-        &["world", "rows a day", "length", "roc_auc", "f1", "accuracy", "brier", "cost", "unreliable", "first unreliable day (median)"],
+        &[
+            "world",
+            "rows a day",
+            "length",
+            "roc_auc",
+            "f1",
+            "accuracy",
+            "brier",
+            "cost",
+            "unreliable",
+            "first unreliable day (median)",
+        ],
     );
     let concept = blunt_by(0.05);
     let mix = Change { mix: 0.5, ..NO_CHANGE };
@@ -454,8 +520,11 @@ fn print_estimates() {
                     let windows = of_length(&service, length, false);
                     let mut first = i64::MAX;
                     for window in windows.into_iter().filter(|window| window.revision == 1) {
-                        for (place, metric) in ["roc_auc", "f1", "accuracy", "brier"].into_iter().enumerate() {
-                            if let Some(holds) = window.reading.metric(metric).and_then(|found| found.estimate_holds) {
+                        for (place, metric) in ["roc_auc", "f1", "accuracy", "brier"].into_iter().enumerate()
+                        {
+                            if let Some(holds) =
+                                window.reading.metric(metric).and_then(|found| found.estimate_holds)
+                            {
                                 held[place].0 += u64::from(holds);
                                 held[place].1 += 1;
                             }
@@ -493,7 +562,14 @@ fn print_estimates() {
 fn print_money() {
     head(
         "Loss a day within its interval, the loss since the change, and retraining said to pay where it pays exactly not",
-        &["change", "basis", "windows", "truth in interval", "said to pay at break-even", "accumulated: truth in interval (bias of mean)"],
+        &[
+            "change",
+            "basis",
+            "windows",
+            "truth in interval",
+            "said to pay at break-even",
+            "accumulated: truth in interval (bias of mean)",
+        ],
     );
     let concept = blunt_by(0.05);
     let mix = Change { mix: 0.5, ..NO_CHANGE };
@@ -516,7 +592,15 @@ fn print_money() {
         };
         let world = World { rows, delay, ..STILL };
         let models = if delay == late { 10 } else { 80 };
-        let runs = Runs { stream: 900 + place as u64, models, world, settings: &settings, reference: 30, days, change };
+        let runs = Runs {
+            stream: 900 + place as u64,
+            models,
+            world,
+            settings: &settings,
+            reference: 30,
+            days,
+            change,
+        };
         let mut counts: BTreeMap<&str, [u64; 4]> = BTreeMap::new();
         let (mut accumulated, mut bias) = ([0_u64; 2], 0.0);
         runs.each(|service, _| {
@@ -559,8 +643,14 @@ fn print_money() {
                 share(held, n),
                 if of > 0 { share(pays, of) } else { "-".to_owned() },
                 if basis == "realised" && accumulated[1] > 0 {
-                    format!("{} ({:+.1} %)", share(accumulated[0], accumulated[1]), 100.0 * bias / accumulated[1] as f64)
-                } else { "-".to_owned() },
+                    format!(
+                        "{} ({:+.1} %)",
+                        share(accumulated[0], accumulated[1]),
+                        100.0 * bias / accumulated[1] as f64
+                    )
+                } else {
+                    "-".to_owned()
+                },
             ]);
         }
     }
@@ -571,7 +661,17 @@ fn print_money() {
 fn print_causes() {
     head(
         "What is said to be behind an incident: incidents by diagnosis, of so many models",
-        &["what happened", "labels", "kind of incident", "models with one", "data fault", "harmless", "harmful", "concept", "unclear"],
+        &[
+            "what happened",
+            "labels",
+            "kind of incident",
+            "models with one",
+            "data fault",
+            "harmless",
+            "harmful",
+            "concept",
+            "unclear",
+        ],
     );
     let cases = [
         ("nothing", NO_CHANGE),
@@ -591,7 +691,8 @@ fn print_causes() {
                 };
                 let world = World { rows: 2_000, delay, ..STILL };
                 let stream = 1_000 + place as u64;
-                let runs = Runs { stream, models: 10, world, settings: &settings, reference: 60, days: 14, change };
+                let runs =
+                    Runs { stream, models: 10, world, settings: &settings, reference: 60, days: 14, change };
                 let mut table: BTreeMap<String, BTreeMap<&str, u64>> = BTreeMap::new();
                 runs.each(|service, _| {
                     let mut last: BTreeMap<String, &str> = BTreeMap::new();
@@ -607,8 +708,15 @@ fn print_causes() {
                     let of = |name: &str| counts.get(name).copied().unwrap_or(0).to_string();
                     let all: u64 = counts.values().sum();
                     row([
-                        format!("{name}, {metric}"), labels.to_owned(), kind, all.to_string(), of("data_fault"),
-                        of("harmless_shift"), of("harmful_shift"), of("concept_change"), of("unclear"),
+                        format!("{name}, {metric}"),
+                        labels.to_owned(),
+                        kind,
+                        all.to_string(),
+                        of("data_fault"),
+                        of("harmless_shift"),
+                        of("harmful_shift"),
+                        of("concept_change"),
+                        of("unclear"),
                     ]);
                 }
             }
@@ -633,7 +741,9 @@ fn print_numbers() {
                 for window in service.windows.iter().filter(|window| window.revision == 1) {
                     let held = counts.entry(window.key.length).or_default();
                     for (place, metric) in ["mae", "mse"].into_iter().enumerate() {
-                        if let Some(holds) = window.reading.metric(metric).and_then(|found| found.estimate_holds) {
+                        if let Some(holds) =
+                            window.reading.metric(metric).and_then(|found| found.estimate_holds)
+                        {
                             held[place].0 += u64::from(holds);
                             held[place].1 += 1;
                         }

@@ -211,7 +211,8 @@ impl Service {
         if labels_come_late {
             streams.push(stream("labels", settings, true, has_segments));
         }
-        let plan = Arc::new(Plan::new("cfg".into(), streams, vec![model]).with_shared(0, Arc::clone(baseline)));
+        let plan =
+            Arc::new(Plan::new("cfg".into(), streams, vec![model]).with_shared(0, Arc::clone(baseline)));
         let disk = Arc::new(Disk::default());
         let journal = Arc::clone(&disk);
         let (mut monitor, notes) =

@@ -169,7 +169,8 @@ impl Days {
 /// The law of a world's scores without day effects: area under the ROC curve, by steps of z.
 pub fn area(change: &Change) -> f64 {
     let cells = law(change);
-    let (positives, negatives): (f64, f64) = (cells.iter().map(|c| c.1).sum(), cells.iter().map(|c| c.2).sum());
+    let (positives, negatives): (f64, f64) =
+        (cells.iter().map(|c| c.1).sum(), cells.iter().map(|c| c.2).sum());
     let (mut below, mut sum) = (0.0, 0.0);
     for (_, positive, negative) in cells {
         sum += positive * (below + negative / 2.0);

@@ -30,6 +30,7 @@ pub struct ReferenceRows {
 }
 
 /// The reference of a baseline's performance.
+#[doc = include_str!("figures.md")]
 #[derive(Debug)]
 pub struct PerformanceReference {
     /// What outcomes are counted on.
