@@ -20,6 +20,9 @@ use kit::random::Random;
 use kit::service::{A_DAY, A_WEEK, BOTH, Service, baseline, settings, value};
 use kit::world::{Case, Change, DAY, NO_CHANGE, RESTLESS, STILL, World, area, blunt_by, f1, mean_of};
 
+/// Of a window length: hits and tries of each metric, of the estimate's flag, and the days of alarms.
+type OfLength = ([(u64, u64); 5], (u64, u64), Vec<i64>);
+
 fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
@@ -513,7 +516,7 @@ fn print_estimates() {
             let stream = 800 + 2 * place as u64 + u64::from(rows > 1_000);
             let world = World { rows, ..world };
             let runs = Runs { stream, models, world, settings: &settings, reference, days: 90, change };
-            let mut counts: BTreeMap<Span, ([(u64, u64); 5], (u64, u64), Vec<i64>)> = BTreeMap::new();
+            let mut counts: BTreeMap<Span, OfLength> = BTreeMap::new();
             runs.each(|service, days| {
                 for length in [A_DAY, A_WEEK] {
                     let (held, unreliable, firsts) = counts.entry(length).or_default();

@@ -257,7 +257,8 @@ impl State {
         incident.windows_alarming = incident.windows_alarming.saturating_add(1);
         incident.window_start = verdict.window_start;
         incident.window_end = verdict.window_end;
-        incident.updated_at = closing.end;
+        // Windows of different lengths are judged when their labels are complete, so not always in order.
+        incident.updated_at = incident.updated_at.max(closing.end);
         incident.segment = verdict.segment.clone();
         incident.segments = segments(closing);
         incident.version = verdict.version.clone();
@@ -307,8 +308,8 @@ impl State {
         let incident = &mut open.incident;
         incident.status = Status::Resolved;
         incident.sequence = incident.sequence.saturating_add(1);
-        incident.resolved_at = Some(closing.end);
-        incident.updated_at = closing.end;
+        incident.updated_at = incident.updated_at.max(closing.end);
+        incident.resolved_at = Some(incident.updated_at);
         incident.positions = closing.evidence.positions.to_vec();
         incident.performance = closing.about.performance.cloned().or(incident.performance.take());
         incident.note = Some(resolution(&open.opened_by, version.as_ref(), incident, settings));

@@ -93,7 +93,9 @@ impl Model {
             }
             expected.push(decided.verdict.alarm.then(|| {
                 let performance = settings.performance.as_ref();
-                expect(performance, &merged.prepared, &decided.verdict, &merged.summary)
+                let version = decided.verdict.version.as_deref();
+                let holds = self.outcomes.as_ref().is_none_or(|outcomes| outcomes.estimates_hold(version));
+                expect(performance, &merged.prepared, &decided.verdict, &merged.summary, holds)
             }));
             verdicts.push(decided.verdict.clone());
             baselines.push(Arc::clone(&merged.prepared));

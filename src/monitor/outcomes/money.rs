@@ -80,6 +80,12 @@ impl Outcomes {
         after < shortest.slide
     }
 
+    /// Whether estimates for a version may be relied on, as far as that is known.
+    pub(in crate::monitor) fn estimates_hold(&self, version: Option<&str>) -> bool {
+        let its = self.memory.compared.iter().find(|known| known.version.as_deref() == version);
+        its.is_none_or(|known| known.missed_in_a_row < MISSED_MAX)
+    }
+
     /// Writes beside the estimates how good they were.
     pub(super) fn tell_how_good_estimates_were(&self, cell: &Cell, measured: &mut MeasuredWindow) {
         let Some(estimation) = &mut measured.reading.estimation else { return };

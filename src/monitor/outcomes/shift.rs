@@ -102,12 +102,14 @@ pub(in crate::monitor) struct Expected {
     pub(in crate::monitor) diagnosis: Option<Diagnosis>,
 }
 
-/// Estimates what a window's drift does to the model, and says what it is taken to be.
+/// Estimates what a window's drift does to the model, and says what it is taken to be. `is_reliable` says
+/// whether estimates for the version were in line with what came true, as far as that is known.
 pub(in crate::monitor) fn expect(
     settings: Option<&Settings>,
     prepared: &Prepared,
     verdict: &Verdict,
     summary: &ModelSummary,
+    is_reliable: bool,
 ) -> Expected {
     let length = verdict.window_end - verdict.window_start;
     let with = settings.zip(prepared.performance.as_deref());
@@ -117,7 +119,7 @@ pub(in crate::monitor) fn expect(
     });
     let estimated = performance.as_ref().and_then(|(settings, (_, measured, reference))| {
         let value = measured.outcome.as_ref().ok()?;
-        Some(change_of(settings, value.value, value.interval, *reference, true))
+        Some(change_of(settings, value.value, value.interval, *reference, is_reliable))
     });
     let alarms = alarms_of(prepared, verdict, summary);
     let is_estimated = estimated.is_some();

@@ -46,7 +46,9 @@ pub static ESTIMATORS: &[Estimator] = &[
     Estimator {
         name: "dle",
         about: "the error that the features of a row lead to expect",
-        assumes: "rows of equal features have the errors that they had in the reference (no concept change)",
+        assumes: "rows of equal features have the errors that they had in the reference (no concept change); in the \
+                  service, where only the prediction is looked at, like predictions have, also while the mix of \
+                  features changes",
         tasks: &[Task::Regression],
     },
     Estimator {
