@@ -288,18 +288,24 @@ fn restore(
 ) -> Result<(Monitor, Vec<crate::monitor::Position>), ServiceError> {
     let restored = store.restore()?;
     let positions = restored.positions.clone();
+    // Rows first: of outcomes there may be more versions than can be loaded at once, and those that predict now
+    // must not be among the ones left out.
+    for panes in [&restored.panes, &restored.outcome_panes] {
+        let plan = library.plan();
+        let mut needs: Vec<NeedsBaseline> = panes
+            .iter()
+            .filter_map(|pane| {
+                Some(NeedsBaseline {
+                    model: plan.model(&pane.key.model)?,
+                    version: pane.key.version.clone(),
+                })
+            })
+            .collect();
+        needs.sort();
+        needs.dedup();
+        library.find(&needs);
+    }
     let plan = library.plan();
-    let mut needs: Vec<NeedsBaseline> = restored
-        .panes
-        .iter()
-        .chain(&restored.outcome_panes)
-        .filter_map(|pane| {
-            Some(NeedsBaseline { model: plan.model(&pane.key.model)?, version: pane.key.version.clone() })
-        })
-        .collect();
-    needs.sort();
-    needs.dedup();
-    let plan = if needs.is_empty() { plan } else { library.find(&needs) };
     let (monitor, notes) = Monitor::restore(plan, restored, &|model| Some(store.journal_reader(model)))?;
     for note in notes {
         tracing::warn!("{note}");
