@@ -262,16 +262,22 @@ impl Monitor {
             let name = settings.settings.name.as_str();
             let stored = restored.journals.iter().find(|(model, _)| model == name);
             let stored = stored.map(|(_, files)| files.as_slice()).unwrap_or_default();
-            let remembered = std::mem::take(&mut model.memory.outcomes);
+            // Where performance is not measured it stays: waiting predictions go by it if it is again.
+            let remembered = match settings.settings.performance {
+                Some(_) => std::mem::take(&mut model.memory.outcomes),
+                None => outcomes::Remembered::default(),
+            };
             model.outcomes = recall_outcomes(settings, remembered, stored, journals(name), &mut notes)?;
         }
         for write in &restored.outcome_panes {
-            if let Err(why) = restore_outcome_pane(&plan, &mut models, write)? {
-                notes.push(format!(
-                    "outcomes of `{}` at {} are dropped: {why}",
-                    write.key.model, write.key.start
-                ));
-                outcomes_dropped.push(write.key.clone());
+            let named = || format!("outcomes of `{}` at {}", write.key.model, write.key.start);
+            match restore_outcome_pane(&plan, &mut models, write)? {
+                Ok(()) => {}
+                Err(Left::ForNow(why)) => notes.push(format!("{} wait in the store: {why}", named())),
+                Err(Left::ForGood(why)) => {
+                    notes.push(format!("{} are dropped: {why}", named()));
+                    outcomes_dropped.push(write.key.clone());
+                }
             }
         }
         let positions =
@@ -679,8 +685,8 @@ impl Model {
 
     /// What is remembered, with the part that outcomes hold while the model runs.
     fn remembered(&self) -> Memory {
-        let outcomes = self.outcomes.as_ref().map(|outcomes| outcomes.memory.clone()).unwrap_or_default();
-        Memory { outcomes, ..self.memory.clone() }
+        let outcomes = self.outcomes.as_ref().map_or(&self.memory.outcomes, |outcomes| &outcomes.memory);
+        Memory { outcomes: outcomes.clone(), ..self.memory.clone() }
     }
 }
 
@@ -745,6 +751,8 @@ fn recall(stored: &mut BTreeMap<String, Memory>, model: &ModelPlan, notes: &mut 
                 segments: memory.segments,
                 ledger: memory.ledger,
                 online_fdr: memory.online_fdr,
+                // Cut by themselves: what waits for labels goes by them, and what was judged stays judged.
+                outcomes: memory.outcomes,
                 ..Memory::default()
             }
         }
@@ -835,20 +843,22 @@ fn restore_outcome_pane(
     plan: &Plan,
     models: &mut [Model],
     write: &PaneWrite,
-) -> Result<Result<(), &'static str>, RestoreError> {
+) -> Result<Result<(), Left>, RestoreError> {
     let key = &write.key;
     let index = plan.model(&key.model);
     let (Some(model), Some(outcomes)) = (
         index.and_then(|index| plan.models().get(index)),
         index.and_then(|index| models.get_mut(index)).and_then(|model| model.outcomes.as_mut()),
     ) else {
-        return Ok(Err("performance is no longer measured for its model"));
+        return Ok(Err(Left::ForGood("performance is no longer measured for its model")));
     };
     let Lookup::Found(prepared) = model.lookup(key.version.as_deref()) else {
-        return Ok(Err("the baseline of its version cannot be read"));
+        return Ok(Err(Left::ForNow(
+            "the baseline of its version cannot be read; put it back and start again",
+        )));
     };
     if prepared.id != write.baseline {
-        return Ok(Err("its baseline was replaced"));
+        return Ok(Err(Left::ForGood("its baseline was replaced")));
     }
     OutcomeSummary::decode(&write.summary).map_err(|source| RestoreError::Pane {
         model: key.model.clone(),
@@ -857,7 +867,8 @@ fn restore_outcome_pane(
     })?;
     let cell = Cell { version: key.version.clone(), segment: key.segment.clone() };
     let is_taken = outcomes.restore_pane(key.start, cell, prepared, write.summary.clone());
-    Ok(if is_taken { Ok(()) } else { Err("windows of performance are cut otherwise now") })
+    let cut_otherwise = Left::ForGood("windows of performance are cut otherwise now");
+    Ok(if is_taken { Ok(()) } else { Err(cut_otherwise) })
 }
 
 #[cfg(test)]
