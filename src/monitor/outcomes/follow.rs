@@ -164,7 +164,7 @@ impl Outcomes {
         followed.retain(|window| window.end + self.settings.label_delay_max > up_to);
         self.memory.followed = followed;
         self.estimates.retain(|(end, ..), _| *end + self.settings.label_delay_max > up_to);
-        self.drop_old(watermark)
+        self.drop_old(watermark, up_to)
     }
 
     /// Passes what was known of mistakes up to here.

@@ -83,7 +83,6 @@ pub(super) struct Outcomes {
     cut: Cut,
     buckets: DelayBuckets,
     settings: Arc<Settings>,
-    lateness: Span,
     /// How the watch over mistakes looks at time; `None` where it does not watch.
     ticks: Option<Ticks>,
     versions_max: usize,
@@ -165,7 +164,6 @@ impl Outcomes {
             cut,
             buckets: DelayBuckets::new(settings.label_delay_max),
             settings: Arc::new(settings.clone()),
-            lateness: windows.allowed_lateness,
             ticks,
             versions_max: model.versions_max,
             panes: BTreeMap::new(),
@@ -430,12 +428,13 @@ impl Outcomes {
         }
     }
 
-    /// Lets go of what no label can reach any more, and says what left.
-    fn drop_old(&mut self, watermark: Timestamp) -> Result<(), JoinError> {
+    /// Lets go of what no label can reach any more, and says what left. Panes stay until the tick at which
+    /// their windows are looked at for the last time, even if the watermark has jumped far beyond it.
+    fn drop_old(&mut self, watermark: Timestamp, up_to: Timestamp) -> Result<(), JoinError> {
         let Expired { predictions, labels, .. } = self.joiner.expire(watermark)?;
         self.note("prediction_without_label", predictions);
         self.note("label_without_prediction", labels);
-        let last = watermark - self.settings.label_delay_max - self.lateness;
+        let last = up_to - self.settings.label_delay_max;
         while let Some(entry) = self.panes.first_entry() {
             if !self.cut.is_done(*entry.key(), last) {
                 break;
@@ -470,7 +469,10 @@ impl Outcomes {
         }
         let counted = std::mem::take(&mut self.counted);
         commit.joined.extend(counted.into_iter().map(|(outcome, times)| (model.to_owned(), outcome, times)));
-        commit.journals.push((model.to_owned(), self.joiner.take_writes()));
+        let writes = self.joiner.take_writes();
+        if !writes.is_empty() {
+            commit.journals.push((model.to_owned(), writes));
+        }
     }
 
     /// What waits.
