@@ -295,10 +295,7 @@ fn restore(
         let mut needs: Vec<NeedsBaseline> = panes
             .iter()
             .filter_map(|pane| {
-                Some(NeedsBaseline {
-                    model: plan.model(&pane.key.model)?,
-                    version: pane.key.version.clone(),
-                })
+                Some(NeedsBaseline { model: plan.model(&pane.key.model)?, version: pane.key.version.clone() })
             })
             .collect();
         needs.sort();
