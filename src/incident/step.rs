@@ -79,12 +79,23 @@ pub struct About<'a> {
     pub diagnosis: Option<&'a Diagnosis>,
     /// Event time of the retrain calls that incidents of another kind made: they share the limits.
     pub retrained_elsewhere: &'a [Timestamp],
+    /// When this is told, in event time, if that is not the windows' end: labels come late. Calls for retraining
+    /// are counted by it.
+    pub told_at: Option<Timestamp>,
+    /// Whether the windows are of a model that predicts no more, which retraining cannot mend.
+    pub is_retired: bool,
 }
 
 impl About<'_> {
     /// Drift, of which nothing else is known.
-    pub const DRIFT: Self =
-        Self { kind: "drift", performance: None, diagnosis: None, retrained_elsewhere: &[] };
+    pub const DRIFT: Self = Self {
+        kind: "drift",
+        performance: None,
+        diagnosis: None,
+        retrained_elsewhere: &[],
+        told_at: None,
+        is_retired: false,
+    };
 
     /// Whether retraining could mend what happened: broken data are not to be trained on, and where the
     /// operator asked that it pay, it has to.
@@ -326,8 +337,11 @@ impl State {
         closing: &Closing<'_>,
         settings: &'a Settings,
     ) -> Option<&'a RetrainSettings> {
-        let retrain = settings.retrain.as_ref().filter(|retrain| closing.about.lets_retrain(retrain))?;
-        let now = closing.end;
+        let retrain = settings
+            .retrain
+            .as_ref()
+            .filter(|retrain| closing.about.lets_retrain(retrain) && !closing.about.is_retired)?;
+        let now = closing.about.told_at.unwrap_or(closing.end);
         self.retrained.retain(|at| now - *at < WEEK.max(retrain.cooldown));
         let calls = || self.retrained.iter().chain(closing.about.retrained_elsewhere);
         let in_week = calls().filter(|at| now - **at < WEEK).count();

@@ -857,7 +857,9 @@ fn restore_outcome_pane(
             "the baseline of its version cannot be read; put it back and start again",
         )));
     };
+    let cell = Cell { version: key.version.clone(), segment: key.segment.clone() };
     if prepared.id != write.baseline {
+        outcomes.forget_cell(&cell);
         return Ok(Err(Left::ForGood("its baseline was replaced")));
     }
     OutcomeSummary::decode(&write.summary).map_err(|source| RestoreError::Pane {
@@ -865,8 +867,10 @@ fn restore_outcome_pane(
         start: key.start,
         source,
     })?;
-    let cell = Cell { version: key.version.clone(), segment: key.segment.clone() };
-    let is_taken = outcomes.restore_pane(key.start, cell, prepared, write.summary.clone());
+    let is_taken = outcomes.restore_pane(key.start, cell.clone(), prepared, write.summary.clone());
+    if !is_taken {
+        outcomes.forget_cell(&cell);
+    }
     let cut_otherwise = Left::ForGood("windows of performance are cut otherwise now");
     Ok(if is_taken { Ok(()) } else { Err(cut_otherwise) })
 }

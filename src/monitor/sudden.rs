@@ -87,7 +87,7 @@ pub(super) fn pass_mistakes(
                 kind: "performance",
                 performance: performance.as_ref(),
                 diagnosis: None,
-                retrained_elsewhere: &[],
+                ..About::DRIFT
             },
         };
         let in_incident = incident.open().is_some();

@@ -65,7 +65,9 @@ struct FollowedCell {
     labels: u64,
     predictions: u64,
     maturity: Maturity,
-    judged: bool,
+    /// Whether it was told before it is judged that it breaks a limit.
+    #[serde(default)]
+    told: bool,
 }
 
 /// The loss of a window of the shortest length, all rows.
@@ -170,21 +172,16 @@ impl Outcomes {
     /// Passes what was known of mistakes up to here.
     fn pass_mistakes(&mut self, up_to: Timestamp, around: &mut Around<'_>, commit: &mut Commit) {
         let Some(ticks) = &self.ticks else { return };
-        let plan = around.plan;
-        // Versions whose last complete pane with predictions is older than a round: late labels of a model that
-        // was rolled back say nothing that could still be mended.
-        let round = self.settings.windows.first().map_or(Span::ZERO, |shortest| shortest.length);
-        let mut last: BTreeMap<Option<String>, Timestamp> = BTreeMap::new();
-        for (&start, cells) in self.panes.range(..up_to - self.cut.pane()) {
-            last.extend(cells.keys().map(|cell| (cell.version.clone(), start)));
+        // Most commits pass no tick.
+        let passing = ticks.start_of(up_to);
+        if self.passed == Some(passing) {
+            return;
         }
-        let newest = last.values().max().copied();
-        let is_retired = |version: Option<&str>| {
-            let its = last.get(&version.map(str::to_owned));
-            its.zip(newest).is_some_and(|(its, newest)| *its + round < newest)
-        };
+        let plan = around.plan;
+        let retired = self.retired(up_to);
         let references = |version: Option<&str>, baseline: &str| {
-            if is_retired(version) {
+            // Late labels of a model that was rolled back say nothing that could still be mended.
+            if retired.contains(&version.map(str::to_owned)) {
                 return None;
             }
             let Lookup::Found(prepared) = plan.lookup(version) else { return None };
@@ -201,6 +198,19 @@ impl Outcomes {
         };
         let Remembered { mistakes, incident, .. } = &mut self.memory;
         sudden::pass_mistakes(mistakes, incident, around.ledger, up_to, &with, commit);
+        self.passed = Some(passing);
+    }
+
+    /// Versions whose last complete pane with predictions is older than the shortest window before the newest.
+    fn retired(&self, up_to: Timestamp) -> BTreeSet<Option<String>> {
+        let shortest = self.settings.windows.first().map_or(Span::ZERO, |shortest| shortest.length);
+        let mut last: BTreeMap<&Option<String>, Timestamp> = BTreeMap::new();
+        for (&start, cells) in self.panes.range(..up_to - self.cut.pane()) {
+            last.extend(cells.keys().map(|cell| (&cell.version, start)));
+        }
+        let newest = last.values().max().copied();
+        let is_old = |its: Timestamp| newest.is_some_and(|newest| its + shortest < newest);
+        last.into_iter().filter(|(_, its)| is_old(*its)).map(|(version, _)| version.clone()).collect()
     }
 
     /// The last tick that a watermark has passed.
@@ -264,7 +274,7 @@ impl Outcomes {
                 ));
             }
         }
-        self.step(window, &revised, &bars, around, commit);
+        self.step(window, &revised, &bars, up_to, around, commit);
     }
 
     /// Whether a window can be judged: of every version with enough predictions, all rows together have as
@@ -304,8 +314,8 @@ impl Outcomes {
         };
         let place = window.cells.iter().position(|known| known.cell == *cell);
         let known = place.and_then(|place| window.cells.get(place));
-        let (revision, was_judged) =
-            known.map_or((1, false), |known| (known.revision.saturating_add(1), known.judged));
+        let (revision, was_told) =
+            known.map_or((1, false), |known| (known.revision.saturating_add(1), known.told));
         let name = (end, length, cell.clone());
         let expected = expected(&measuring, merged, self.estimates.remove(&name));
         let mut measured = measure(&measuring, merged, &expected);
@@ -320,10 +330,13 @@ impl Outcomes {
             }
         }
         self.tell_how_good_estimates_were(cell, &mut measured);
-        let void = around.ledger.void(length, &merged.prepared.id);
+        let void = around.ledger.void(length, &audited_as(&merged.prepared.id));
         let model = around.plan.settings.name.as_str();
-        let judged =
-            if was_judged { None } else { judge(&measuring, &measured, bars, model, cell, (length, void)) };
+        let judged = if (was_told || window.judged) && !is_ready {
+            None
+        } else {
+            judge(&measuring, &measured, bars, model, cell, (length, void))
+        };
         self.price(
             &measuring,
             merged,
@@ -338,7 +351,7 @@ impl Outcomes {
             labels: merged.labels(),
             predictions: merged.predictions(),
             maturity: measured.reading.maturity,
-            judged: was_judged || judged.is_some(),
+            told: was_told || judged.is_some(),
         };
         match place.and_then(|place| window.cells.get_mut(place)) {
             Some(known) => *known = entry,
@@ -371,9 +384,11 @@ impl Outcomes {
         window: &Followed,
         revised: &[Revised],
         bars: &Bars,
+        up_to: Timestamp,
         around: &mut Around<'_>,
         commit: &mut Commit,
     ) {
+        let retired = self.retired(up_to);
         let judged: Vec<&Revised> = revised.iter().filter(|revised| revised.verdict.is_some()).collect();
         let (verdicts, ids): (Vec<Verdict>, Vec<String>) =
             judged.iter().filter_map(|revised| revised.verdict.clone()).unzip();
@@ -393,11 +408,14 @@ impl Outcomes {
                 performance: spoke.map(|revised| &revised.evidence),
                 diagnosis: spoke.map(|revised| &revised.diagnosis),
                 retrained_elsewhere: around.retrained,
+                told_at: Some(up_to),
+                is_retired: loud.is_some_and(|(_, verdict)| retired.contains(&verdict.version)),
             },
         };
         let in_incident = self.memory.incident.open().is_some();
         let outcome = self.memory.incident.step(&closing, &around.plan.settings.incident);
-        let lowest = Lowest::of(verdicts.iter().zip(ids.iter().map(String::as_str)));
+        let audited: Vec<String> = ids.iter().map(|id| audited_as(id)).collect();
+        let lowest = Lowest::of(verdicts.iter().zip(audited.iter().map(String::as_str)));
         around.ledger.enter(
             &Entry {
                 end: window.end,
@@ -469,6 +487,11 @@ impl Outcomes {
         }
         Delays::fit(&cohorts, &self.buckets)
     }
+}
+
+/// The name under which the ledger audits windows of performance: those of features have the baseline's.
+fn audited_as(baseline: &str) -> String {
+    format!("{baseline} performance")
 }
 
 /// The labels of a pane by stratum, outcome and delay.

@@ -132,6 +132,8 @@ pub(super) fn judge(
         (None, _, _) if !is_known => Some("the training rows do not have this segment".to_owned()),
         (None, _, _) => Some("the metric cannot be compared with the training data".to_owned()),
     };
+    // Where the headline cannot be compared, the operator's limits alone say that all is well.
+    let limits_hold = is_mature && enough && broken.is_none() && !settings.limits.is_empty();
     let alarm_by_rank = says.as_ref().is_some_and(|says| says.alarm);
     let alarm = alarm_by_rank || broken.is_some();
     let calibrated = says.as_ref().is_some_and(|says| says.calibrated) && note.is_none() || broken.is_some();
@@ -148,10 +150,10 @@ pub(super) fn judge(
         window_end: measuring.end,
         n: measured.reading.labels,
         alarm,
-        quiet: !alarm && says.as_ref().is_some_and(|says| says.quiet),
+        quiet: !alarm && says.as_ref().map_or(limits_hold, |says| says.quiet),
         calibrated,
         calibration_note: if calibrated { None } else { note },
-        p_value: says.as_ref().map(|says| says.p_value),
+        p_value: says.as_ref().map(|says| says.p_value).or(limits_hold.then_some(1.0)),
         alpha: says.as_ref().map_or(0.0, |says| says.alpha),
         ranked: says.and_then(|says| says.ranked),
         features: vec![column(

@@ -49,8 +49,12 @@ const CELLS_MAX: usize = 10_000;
 pub(super) struct Remembered {
     /// Length of the panes; a changed configuration may change it.
     pane: Span,
+    /// The longest delay, which the buckets of delays go by.
+    #[serde(default)]
+    delay_max: Span,
     /// What the codes of waiting predictions stand for.
-    cells: Vec<Cell>,
+    /// Those whose panes are gone stand for nothing any more.
+    cells: Vec<Option<Cell>>,
     /// Windows that end up to here have been measured once.
     closed_up_to: Option<Timestamp>,
     /// The last tick at which windows were looked at.
@@ -91,6 +95,10 @@ pub(super) struct Outcomes {
     pub(super) memory: Remembered,
     dropped: Vec<(Timestamp, Cell)>,
     counted: BTreeMap<&'static str, u64>,
+    /// Whether panes are cut otherwise than they were before this start.
+    is_recut: bool,
+    /// The tick of mistakes up to which all have passed since the start.
+    passed: Option<Timestamp>,
     /// What was estimated of windows that are followed, by end, length, version and segment: made anew after
     /// a restart.
     estimates: BTreeMap<(Timestamp, Span, Cell), Estimates>,
@@ -139,18 +147,20 @@ impl Outcomes {
         let cut = cut_of(settings, windows);
         let ticks =
             model.early.ticks(&window::Settings { windows: settings.windows.clone(), ..windows.clone() });
+        let is_recut = memory.pane != cut.pane() && memory.pane != Span::ZERO;
         if memory.pane != cut.pane() {
-            if memory.pane != Span::ZERO {
+            if is_recut {
                 notes.push(format!(
                     "windows of performance are cut otherwise now (panes of {} instead of {}): what was open \
-                     starts anew; predictions that wait for labels stay",
+                     starts anew, and labels of earlier predictions count nowhere",
                     cut.pane(),
                     memory.pane
                 ));
             }
             memory = Remembered {
                 pane: cut.pane(),
-                cells: memory.cells,
+                // Their panes are gone: labels of predictions so far count nowhere.
+                cells: vec![None; memory.cells.len()],
                 incident: memory.incident,
                 ..Remembered::default()
             };
@@ -158,7 +168,7 @@ impl Outcomes {
         let lengths: Vec<Span> = settings.windows.iter().map(|window| window.length).collect();
         memory.incident.keep_lengths(&lengths, ticks.map(|ticks| ticks.length()));
         memory.mistakes.retune(ticks);
-        let codes = (0..).zip(&memory.cells).map(|(code, cell)| (cell.clone(), code)).collect();
+        let codes = (0..).zip(&memory.cells).filter_map(|(code, cell)| Some((cell.clone()?, code))).collect();
         Self {
             joiner,
             cut,
@@ -172,6 +182,18 @@ impl Outcomes {
             dropped: Vec::new(),
             counted: BTreeMap::new(),
             estimates: BTreeMap::new(),
+            is_recut,
+            passed: None,
+        }
+    }
+
+    /// The panes of a version and segment are gone for good: labels of its predictions so far count nowhere,
+    /// and those from now on wait under another code.
+    pub(super) fn forget_cell(&mut self, cell: &Cell) {
+        if let Some(code) = self.codes.remove(cell)
+            && let Some(known) = usize::try_from(code).ok().and_then(|code| self.memory.cells.get_mut(code))
+        {
+            *known = None;
         }
     }
 
@@ -183,10 +205,17 @@ impl Outcomes {
         prepared: Arc<Prepared>,
         summary: Vec<u8>,
     ) -> bool {
-        if self.cut.pane_of(start) != start {
+        if self.is_recut || self.cut.pane_of(start) != start {
             return false;
         }
-        let pane = Pane { prepared, counts: Counts::Encoded(summary), dirty: false };
+        let mut pane = Pane { prepared, counts: Counts::Encoded(summary), dirty: false };
+        if self.memory.delay_max != self.settings.label_delay_max {
+            // Its buckets were others.
+            pane.change(|_, summary| {
+                summary.delays.clear();
+                true
+            });
+        }
         self.panes.entry(start).or_default().insert(cell, pane);
         true
     }
@@ -216,6 +245,12 @@ impl Outcomes {
                 _ => Ok(()),
             };
         };
+        let its_pane = self.panes.get(&self.cut.pane_of(time)).and_then(|cells| cells.get(cell));
+        if its_pane.is_some_and(|pane| pane.prepared.id != prepared.id) {
+            // Its label must not count where it does not.
+            self.note("other_baseline", 1);
+            return Ok(());
+        }
         let code = key.and_then(|_| self.code_of(cell));
         let (Some(key), Some(code)) = (key, code) else {
             self.note(if key.is_some() { "over_limit" } else { "prediction_without_id" }, 1);
@@ -298,7 +333,7 @@ impl Outcomes {
             return Some(*code);
         }
         let code = u32::try_from(self.memory.cells.len()).ok().filter(|_| self.codes.len() < CELLS_MAX)?;
-        self.memory.cells.push(cell.clone());
+        self.memory.cells.push(Some(cell.clone()));
         self.codes.insert(cell.clone(), code);
         Some(code)
     }
@@ -335,8 +370,11 @@ impl Outcomes {
     }
 
     fn count_joined(&mut self, prediction: &Prediction, truth: Truth, delay: Span) {
-        let cell =
-            usize::try_from(prediction.cell).ok().and_then(|code| self.memory.cells.get(code)).cloned();
+        let cell = usize::try_from(prediction.cell)
+            .ok()
+            .and_then(|code| self.memory.cells.get(code))
+            .cloned()
+            .flatten();
         match cell {
             Some(cell) => self.count_truth(prediction.time, &cell, &prediction.predicted, truth, delay),
             None => self.note("other_baseline", 1),
@@ -367,8 +405,11 @@ impl Outcomes {
     }
 
     fn correct(&mut self, prediction: &Prediction, before: (Truth, Span), now: (Truth, Span)) {
-        let cell =
-            usize::try_from(prediction.cell).ok().and_then(|code| self.memory.cells.get(code)).cloned();
+        let cell = usize::try_from(prediction.cell)
+            .ok()
+            .and_then(|code| self.memory.cells.get(code))
+            .cloned()
+            .flatten();
         let Some(cell) = cell else { return self.note("other_baseline", 1) };
         let (old, new) = (self.bucket(before.1), self.bucket(now.1));
         let predicted = &prediction.predicted;
@@ -449,6 +490,8 @@ impl Outcomes {
 
     /// Writes what changed since the last commit.
     pub(super) fn write(&mut self, model: &str, commit: &mut Commit) {
+        // By now every stored pane was taken back.
+        self.memory.delay_max = self.settings.label_delay_max;
         for (start, cell) in std::mem::take(&mut self.dropped) {
             commit.outcome_panes_dropped.push(cell.key(model, start));
         }
