@@ -172,6 +172,9 @@ impl Owner {
         let tested = started.elapsed();
         self.store.apply(&commit, now)?;
         self.source.durable(&commit.positions);
+        if !commit.joined.is_empty() {
+            self.tell_joins();
+        }
         if !commit.outbox.is_empty() {
             let since = self.arrival.map_or(0, |arrival| (SystemClock.now() - arrival).as_micros().max(0));
             self.arrival_to_outbox.store(u64::try_from(since).unwrap_or(0), Ordering::Relaxed);
@@ -196,6 +199,13 @@ impl Owner {
         Ok(())
     }
 
+    /// Says what waits for labels, as of the last commit.
+    fn tell_joins(&mut self) {
+        let joins = self.pipeline.monitor().joins();
+        self.metrics.joins(&joins);
+        self.health.set_joins(joins);
+    }
+
     fn look(&mut self, now: Timestamp) {
         let stats = self.source.stats();
         for partition in &stats.partitions {
@@ -213,9 +223,7 @@ impl Owner {
         let budgets = self.pipeline.monitor().budgets();
         self.metrics.budgets(&budgets);
         self.health.set_budgets(budgets);
-        let joins = self.pipeline.monitor().joins();
-        self.metrics.joins(&joins);
-        self.health.set_joins(joins);
+        self.tell_joins();
         for (model, watermark) in self.pipeline.monitor().watermarks() {
             if let Some(watermark) = watermark {
                 self.metrics.watermark_delay(model, (now - watermark).as_secs_f64());

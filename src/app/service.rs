@@ -115,6 +115,7 @@ impl Service {
         }
         let health = Arc::new(Health::new(BEAT_AGE_MAX));
         health.set_budgets(monitor.budgets());
+        health.set_joins(monitor.joins());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("http")
