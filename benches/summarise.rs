@@ -124,7 +124,8 @@ fn batch(criterion: &mut Criterion) {
         bencher.iter_batched(|| raw.clone(), |raw| partial(&mut summariser, raw), BatchSize::LargeInput);
     });
 
-    let (mut monitor, _) = Monitor::restore(Arc::clone(&plan), Restored::default(), &|_| None).expect("a monitor");
+    let (mut monitor, _) =
+        Monitor::restore(Arc::clone(&plan), Restored::default(), &|_| None).expect("a monitor");
     let mut offset = 0;
     group.bench_function("ingest", |bencher| {
         let next = || {

@@ -104,7 +104,8 @@ fn run(home: &Path, data: &str, events: &[String], batch: usize, restart_every: 
         let store = Store::open(&directory, Options::default()).expect("opens");
         let restored = store.restore().expect("restores");
         let at = restored.positions.first().map_or(0, |position| position.next_offset);
-        let (mut monitor, notes) = Monitor::restore(Arc::clone(&plan), restored, &|_| None).expect("a sound state");
+        let (mut monitor, notes) =
+            Monitor::restore(Arc::clone(&plan), restored, &|_| None).expect("a sound state");
         assert!(notes.is_empty(), "{notes:?}");
         monitor.assign([(origin(), at)]);
         (store, monitor)

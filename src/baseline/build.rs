@@ -211,7 +211,8 @@ pub fn build_table(
         .map(|((Watched { spec, shape, .. }, summary), extremes)| Column { spec, shape, summary, extremes })
         .collect();
     let id = BaselineId::default();
-    Ok(Baseline { id, model: None, version: None, rows, columns, reference, segments, outcomes, notes }.sealed())
+    Ok(Baseline { id, model: None, version: None, rows, columns, reference, segments, outcomes, notes }
+        .sealed())
 }
 
 /// The roles whose whole numbers are quantities and never classes, few as they may be.

@@ -123,8 +123,7 @@ impl Survey {
                 notes.push(format!("column `{name}` holds only arrays and objects: it is not watched"));
                 continue;
             }
-            let may_be_class =
-                matches!(role, Role::Prediction | Role::Label) && !quantities.contains(&role);
+            let may_be_class = matches!(role, Role::Prediction | Role::Label) && !quantities.contains(&role);
             planned.push(profile.plan(source, name, (role, may_be_class), notes));
         }
         planned.sort_by_key(|column| (column.spec.role, column.source));

@@ -25,6 +25,7 @@ const CURRENCY_CHARS_MAX: usize = 12;
 
 /// Metrics for people, by their stable name; a cutoff stands after the `@`.
 const LABELS: &[(&str, &str)] = &[
+    ("error_rate", "rate of mistakes"),
     ("accuracy", "accuracy"),
     ("auc_ovr_macro", "ROC AUC (one against the rest)"),
     ("average_precision", "average precision"),
@@ -215,6 +216,10 @@ fn metric(reading: &MetricReading) -> String {
 }
 
 fn labels(known: &PerformanceEvidence) -> String {
+    if known.coverage.is_none() {
+        // Of how many predictions these are is not known while they come.
+        return format!("{} labels.", count(known.labels));
+    }
     let there = known.coverage.map(|share| format!(", {}", percent(share))).unwrap_or_default();
     let how = match known.maturity {
         Maturity::Waiting => "too few to judge by",

@@ -235,8 +235,11 @@ pub fn hostile(kind: NotificationKind, columns: usize) -> Notification {
         money.currency = evil.repeat(50);
     }
     incident.performance = Some(known);
-    incident.diagnosis =
-        Some(Diagnosis { kind: DiagnosisKind::Unclear, confidence: Confidence::Low, evidence: vec![evil.repeat(50); 40] });
+    incident.diagnosis = Some(Diagnosis {
+        kind: DiagnosisKind::Unclear,
+        confidence: Confidence::Low,
+        evidence: vec![evil.repeat(50); 40],
+    });
     incident.features = (0..columns)
         .map(|i| {
             let name: String = format!("{i} ").chars().chain(evil.chars().cycle()).take(300).collect();
