@@ -25,7 +25,6 @@ const CURRENCY_CHARS_MAX: usize = 12;
 
 /// Metrics for people, by their stable name; a cutoff stands after the `@`.
 const LABELS: &[(&str, &str)] = &[
-    ("error_rate", "rate of mistakes"),
     ("accuracy", "accuracy"),
     ("auc_ovr_macro", "ROC AUC (one against the rest)"),
     ("average_precision", "average precision"),
@@ -34,6 +33,7 @@ const LABELS: &[(&str, &str)] = &[
     ("brier", "Brier score"),
     ("cost", "cost of a prediction"),
     ("ece", "calibration error (ECE)"),
+    ("error_rate", "rate of mistakes"),
     ("f0.5", "F0.5"),
     ("f1", "F1"),
     ("f1_macro", "F1 (macro)"),

@@ -55,6 +55,9 @@ pub(super) struct Remembered {
     /// What the codes of waiting predictions stand for.
     /// Those whose panes are gone stand for nothing any more.
     cells: Vec<Option<Cell>>,
+    /// Codes whose predictions are too old for any label, which may stand for something else now.
+    #[serde(default)]
+    free: Vec<u32>,
     /// Windows that end up to here have been measured once.
     closed_up_to: Option<Timestamp>,
     /// The last tick at which windows were looked at.
@@ -332,8 +335,17 @@ impl Outcomes {
         if let Some(code) = self.codes.get(cell) {
             return Some(*code);
         }
-        let code = u32::try_from(self.memory.cells.len()).ok().filter(|_| self.codes.len() < CELLS_MAX)?;
-        self.memory.cells.push(Some(cell.clone()));
+        if self.codes.len() >= CELLS_MAX {
+            return None;
+        }
+        let code = match self.memory.free.pop() {
+            Some(code) => code,
+            None => {
+                self.memory.cells.push(None);
+                u32::try_from(self.memory.cells.len() - 1).ok()?
+            }
+        };
+        *usize::try_from(code).ok().and_then(|code| self.memory.cells.get_mut(code))? = Some(cell.clone());
         self.codes.insert(cell.clone(), code);
         Some(code)
     }
@@ -390,12 +402,12 @@ impl Outcomes {
         delay: Span,
     ) {
         let bucket = self.bucket(delay);
-        if let Some((baseline, judged)) = self.judge_case(time, cell, predicted, truth)
+        if let Some((prepared, judged)) = self.judge_case(time, cell, predicted, truth)
             && let Some(ticks) = &self.ticks
         {
             let known = Known {
                 version: cell.version.as_deref(),
-                baseline: &baseline,
+                baseline: &prepared.id,
                 time: Known::at(time, delay),
                 judged,
             };
@@ -415,10 +427,10 @@ impl Outcomes {
         let predicted = &prediction.predicted;
         let was = self.judge_case(prediction.time, &cell, predicted, before.0);
         let is = self.judge_case(prediction.time, &cell, predicted, now.0);
-        if let (Some((baseline, was)), Some((_, is)), Some(ticks)) = (was, is, &self.ticks) {
+        if let (Some((prepared, was)), Some((_, is)), Some(ticks)) = (was, is, &self.ticks) {
             let known = |judged, delay: Span| Known {
                 version: cell.version.as_deref(),
-                baseline: &baseline,
+                baseline: &prepared.id,
                 time: Known::at(prediction.time, delay),
                 judged,
             };
@@ -439,11 +451,11 @@ impl Outcomes {
         cell: &Cell,
         predicted: &Predicted,
         truth: Truth,
-    ) -> Option<(String, Judged)> {
+    ) -> Option<(Arc<Prepared>, Judged)> {
         let prepared = &self.panes.get(&self.cut.pane_of(time))?.get(cell)?.prepared;
         let reference = prepared.performance.as_ref()?;
         let judged = reference.mistakes.as_ref()?.judge(&reference.shape, predicted, truth)?;
-        Some((prepared.id.clone(), judged))
+        Some((Arc::clone(prepared), judged))
     }
 
     fn bucket(&self, delay: Span) -> u8 {
@@ -476,16 +488,35 @@ impl Outcomes {
         self.note("prediction_without_label", predictions);
         self.note("label_without_prediction", labels);
         let last = up_to - self.settings.label_delay_max;
+        let mut gone = false;
         while let Some(entry) = self.panes.first_entry() {
             if !self.cut.is_done(*entry.key(), last) {
                 break;
             }
+            gone = true;
             let start = *entry.key();
             self.dropped.extend(entry.remove().into_keys().map(|cell| (start, cell)));
             self.memory.changed.retain(|(changed, _)| *changed != start);
             self.memory.dropped_before = self.memory.dropped_before.max(Some(start + self.cut.pane()));
         }
+        if gone {
+            self.free_codes();
+        }
         Ok(())
+    }
+
+    /// Gives back the codes of versions and segments that have no pane any more: every prediction under them is
+    /// older than any pane, so a label that still meets one finds nothing to count in.
+    fn free_codes(&mut self) {
+        let held: BTreeSet<&Cell> = self.panes.values().flat_map(BTreeMap::keys).collect();
+        let unused: Vec<Cell> = self.codes.keys().filter(|cell| !held.contains(cell)).cloned().collect();
+        for cell in unused {
+            let Some(code) = self.codes.remove(&cell) else { continue };
+            if let Some(known) = usize::try_from(code).ok().and_then(|code| self.memory.cells.get_mut(code)) {
+                *known = None;
+                self.memory.free.push(code);
+            }
+        }
     }
 
     /// Writes what changed since the last commit.
