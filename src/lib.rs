@@ -41,7 +41,8 @@
 //! 3. **The core is deterministic.** From [`event`] to [`monitor`] there is no I/O, no clock, no
 //!    task, no lock and no randomness; time is an argument. The same records give the same windows,
 //!    incidents and notification ids in any interleaving of the partitions, as long as no limit on
-//!    segments, versions or waiting ticks is reached.
+//!    segments, versions or waiting ticks is reached. When a window of performance is found complete
+//!    may depend on how far labels were read by then; what it comes to in the end does not.
 //! 4. **Nothing leaves the process before it is durable.** A notification exists only as a row of
 //!    the outbox.
 //! 5. **Everything is bounded**, and each bound is written where it is enforced.

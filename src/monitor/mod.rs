@@ -5,11 +5,14 @@
 //! become durable. Pure: time is an argument, and restoring from what it said is the only way it starts.
 //!
 //! Invariant: the state after `restore(what was committed)` and the records from the committed positions
-//! on is the state of an undisturbed run.
+//! on is the state of an undisturbed run. One thing depends on when commits fall: at which tick a window of
+//! performance is found complete, for it is measured with all the labels that were read by then. Which labels
+//! count for which prediction, and so what a window comes to in the end, does not.
 //!
 //! The files: `plan.rs` is what is known from outside, `partial.rs` what workers do, `close.rs` what happens
 //! when a window is complete, `early.rs` what happens before, `learn.rs` what is learned from it, `view.rs`
-//! what people ask of it. `commit.rs` is the plain data between here and the store.
+//! what people ask of it; `cases.rs` is what workers take out of events for performance, `outcomes/` what is made
+//! of it, `sudden.rs` the watch over mistakes. `commit.rs` is the plain data between here and the store.
 
 mod cases;
 mod close;
