@@ -278,13 +278,16 @@ impl Outcomes {
     }
 
     /// Whether a window can be judged: of every version with enough predictions, all rows together have as
-    /// good as all labels, or none comes any more.
+    /// good as all labels and enough to be judged by, or none comes any more.
     fn is_ready(&self, merged: &BTreeMap<Cell, Merged>, end: Timestamp, up_to: Timestamp) -> bool {
         let is_final = end + self.settings.label_delay_max <= up_to;
         let whole = merged.iter().filter(|(cell, _)| cell.segment.is_none()).map(|(_, merged)| merged);
         let mut enough = whole.filter(|merged| merged.predictions() >= self.settings.labels_min).peekable();
-        let is_complete =
-            |merged: &Merged| merged.labels() as f64 >= self.settings.mature_at * merged.predictions() as f64;
+        // A window is judged once: found complete with a few labels too few, it never would be.
+        let is_complete = |merged: &Merged| {
+            merged.labels() >= self.settings.labels_min
+                && merged.labels() as f64 >= self.settings.mature_at * merged.predictions() as f64
+        };
         is_final || (enough.peek().is_some() && enough.all(is_complete))
     }
 
